@@ -1,0 +1,258 @@
+//! The definitions of what can be named. They are stored as JSON, so a field
+//! added later needs a serde default.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+
+/// A column: its name, its Arrow type and whether it may be NULL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// The column's name, as SQL normalises it.
+    pub name: String,
+    /// The type; stored in Arrow's own notation.
+    #[serde(with = "type_text")]
+    pub data_type: DataType,
+    /// Whether NULL is allowed.
+    pub nullable: bool,
+}
+
+mod type_text {
+    use arrow::datatypes::DataType;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(data_type: &DataType, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(data_type)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DataType, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Columns as an Arrow schema.
+pub(crate) fn arrow_schema(columns: &[Column]) -> SchemaRef {
+    let field = |c: &Column| Field::new(&c.name, c.data_type.clone(), c.nullable);
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// How the events of a stream are written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FormatDef {
+    /// One JSON document an event.
+    Json,
+    /// One delimited line an event.
+    Csv {
+        /// The delimiter.
+        delimiter: char,
+        /// The text that stands for NULL, besides the empty field.
+        null: Option<String>,
+    },
+    /// The whole value in the one column.
+    Raw,
+}
+
+/// What becomes of a field of the wrong type. (A document that is not
+/// well-formed is a dead letter under either.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecodePolicy {
+    /// The event becomes a dead letter.
+    DeadLetter,
+    /// The field becomes NULL.
+    Null,
+}
+
+/// `WATERMARK FOR column AS column - delay`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watermark {
+    /// The event-time column.
+    pub column: String,
+    /// How far events may lag behind the newest, in microseconds.
+    pub delay_us: i64,
+}
+
+/// A topic with a schema.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamDef {
+    /// The stream's name.
+    pub name: String,
+    /// The columns decoded from each event.
+    pub columns: Vec<Column>,
+    /// The topic it reads.
+    pub topic: String,
+    /// How many partitions the topic gets if the stream makes it.
+    pub partitions: u32,
+    /// How events are written.
+    pub format: FormatDef,
+    /// The policy for fields of the wrong type.
+    pub on_error: DecodePolicy,
+    /// A regular expression every raw event must match, else it is a dead letter.
+    #[serde(default)]
+    pub require: Option<String>,
+    /// Event time, if declared.
+    pub watermark: Option<Watermark>,
+    /// After how long without events a partition stops holding the watermark
+    /// back, in milliseconds.
+    pub idle_timeout_ms: i64,
+    /// How long the topic keeps events, in milliseconds; `None` for the
+    /// platform's default.
+    #[serde(default)]
+    pub retention_ms: Option<i64>,
+    /// How many bytes each partition of the topic keeps.
+    #[serde(default)]
+    pub retention_bytes: Option<u64>,
+    /// The statement that made it.
+    pub sql: String,
+}
+
+/// Rows by primary key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableDef {
+    /// The table's name.
+    pub name: String,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// Positions of the primary key's columns.
+    pub key: Vec<usize>,
+    /// The statement that made it.
+    pub sql: String,
+}
+
+/// How a view keeps its rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ViewKind {
+    /// Rows are only added; the newest span is kept.
+    Append {
+        /// The column that still carries the stream's event time, if any.
+        time_column: Option<String>,
+    },
+    /// Rows are updated by key.
+    Keyed {
+        /// Positions of the key's columns.
+        key: Vec<usize>,
+    },
+}
+
+/// A continuous query and the table it keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewDef {
+    /// The view's name.
+    pub name: String,
+    /// Its query, without CREATE and EMIT.
+    pub query: String,
+    /// Whether windows are emitted once, when the watermark closes them.
+    pub emit_on_window_close: bool,
+    /// The columns readers see.
+    pub columns: Vec<Column>,
+    /// How rows are kept.
+    pub kind: ViewKind,
+    /// Streams, tables and views it reads.
+    pub reads: Vec<String>,
+    /// How long rows stay in the real-time table, in milliseconds.
+    pub retention_ms: Option<i64>,
+    /// How many bytes of rows stay in memory.
+    pub retention_bytes: u64,
+    /// Least time between two epochs of its job, in milliseconds.
+    pub trigger_ms: Option<u64>,
+    /// The statement that made it.
+    pub sql: String,
+}
+
+/// A view's rows delivered to a lake table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkDef {
+    /// The sink's name.
+    pub name: String,
+    /// The lake table.
+    pub lake: String,
+    /// The view it reads.
+    pub from: String,
+    /// Time between two Delta commits, in milliseconds.
+    pub commit_interval_ms: u64,
+    /// Bytes after which a Delta commit is made early.
+    pub commit_bytes: u64,
+    /// How long the lake keeps rows, in milliseconds; `None` for ever.
+    pub retention_ms: Option<i64>,
+    /// The statement that made it.
+    pub sql: String,
+}
+
+/// Anything with a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Definition {
+    /// A stream.
+    Stream(StreamDef),
+    /// A table.
+    Table(TableDef),
+    /// A materialized view.
+    View(ViewDef),
+    /// A sink.
+    Sink(SinkDef),
+}
+
+impl StreamDef {
+    /// The decoded columns as an Arrow schema.
+    pub fn schema(&self) -> SchemaRef {
+        arrow_schema(&self.columns)
+    }
+}
+
+impl TableDef {
+    /// The columns as an Arrow schema.
+    pub fn schema(&self) -> SchemaRef {
+        arrow_schema(&self.columns)
+    }
+}
+
+impl ViewDef {
+    /// The columns readers see, as an Arrow schema.
+    pub fn schema(&self) -> SchemaRef {
+        arrow_schema(&self.columns)
+    }
+}
+
+impl Definition {
+    /// The name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Stream(d) => &d.name,
+            Self::Table(d) => &d.name,
+            Self::View(d) => &d.name,
+            Self::Sink(d) => &d.name,
+        }
+    }
+
+    /// What it is, in words.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Stream(_) => "stream",
+            Self::Table(_) => "table",
+            Self::View(_) => "materialized view",
+            Self::Sink(_) => "sink",
+        }
+    }
+
+    /// The statement that made it.
+    pub fn sql(&self) -> &str {
+        match self {
+            Self::Stream(d) => &d.sql,
+            Self::Table(d) => &d.sql,
+            Self::View(d) => &d.sql,
+            Self::Sink(d) => &d.sql,
+        }
+    }
+
+    /// The names it reads.
+    pub fn reads(&self) -> Vec<&str> {
+        match self {
+            Self::View(d) => d.reads.iter().map(String::as_str).collect(),
+            Self::Sink(d) => vec![&d.from],
+            Self::Stream(_) | Self::Table(_) => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What exists, by name: streams, tables, materialized views and sinks, with
+//! their schemas and options. Durable: one file, replaced whole.
+//!
+//! Promises: a name means one thing; what others depend on is not removed; a
+//! change is on disk before it is visible. The catalog holds definitions only:
+//! it opens no topic, table or lake.
+
+mod definition;
+mod error;
+mod store;
+
+pub use definition::{
+    Column, DecodePolicy, Definition, FormatDef, SinkDef, StreamDef, TableDef, ViewDef, ViewKind, Watermark,
+};
+pub use error::CatalogError;
+pub use store::Catalog;

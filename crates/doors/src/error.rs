@@ -1,0 +1,88 @@
+//! What can go wrong at a door, on either side of it.
+
+use std::io;
+
+use pluvio_eventlog::LogError;
+use pluvio_foundation::ErrorKind;
+use pluvio_wire_kafka::WireError;
+
+/// Why a door failed or a request through it was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// A socket failed.
+    #[error("{what}: {source}")]
+    Socket {
+        /// What was being done, with which address.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A peer sent something that cannot be.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The event log refused or failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A record of ours in an internal topic cannot be read.
+    #[error("topic {topic:?} offset {offset}: {reason}; restore it from a backup or delete the topic")]
+    Stored {
+        /// The internal topic.
+        topic: &'static str,
+        /// Where in it.
+        offset: i64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The server answered a request of our client with an error.
+    #[error("{what}: the server answered {code}")]
+    Refused {
+        /// What was asked for.
+        what: String,
+        /// The protocol's error.
+        code: kafka_protocol::error::ResponseError,
+    },
+    /// The connection of our client is gone.
+    #[error("the connection to {address} is closed{}; connect again", .reason.as_deref().unwrap_or_default())]
+    Closed {
+        /// The server's address.
+        address: String,
+        /// Why, if known, beginning with ": ".
+        reason: Option<String>,
+    },
+    /// A limit of this door.
+    #[error("{what}: {count} is over the limit of {count_max}")]
+    Limit {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much was asked for.
+        count: usize,
+        /// The limit.
+        count_max: usize,
+    },
+}
+
+impl DoorError {
+    /// What sort of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        use kafka_protocol::error::ResponseError as Code;
+        match self {
+            Self::Socket { source, .. } => ErrorKind::of_io(source),
+            Self::Wire(error) => error.kind(),
+            Self::Log(error) => error.kind(),
+            Self::Stored { .. } => ErrorKind::Corrupt,
+            Self::Refused { code, .. } => match code {
+                Code::UnknownTopicOrPartition | Code::UnknownTopicId => ErrorKind::NotFound,
+                Code::TopicAlreadyExists => ErrorKind::AlreadyExists,
+                Code::MessageTooLarge => ErrorKind::TooLarge,
+                code if code.is_retriable() => ErrorKind::Unavailable,
+                _ => ErrorKind::Invalid,
+            },
+            Self::Closed { .. } => ErrorKind::Unavailable,
+            Self::Limit { .. } => ErrorKind::TooLarge,
+        }
+    }
+
+    pub(crate) fn socket(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Socket { what: what.into(), source }
+    }
+}

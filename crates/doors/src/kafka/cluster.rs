@@ -1,0 +1,121 @@
+//! What a cluster of one tells about itself: ApiVersions, DescribeCluster,
+//! FindCoordinator, InitProducerId.
+
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsResponse, BrokerId, DescribeClusterRequest, DescribeClusterResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse,
+    ProducerId,
+};
+use kafka_protocol::protocol::StrBytes;
+use pluvio_wire_kafka::APIS;
+
+use super::broker::blocking;
+use super::codes::{self, Code};
+use super::dispatch::Call;
+
+/// ListOffsets from 7 on asks for the record of the latest time, from 8 on
+/// about tiered storage; neither is served.
+const LIST_OFFSETS_MAX: i16 = 6;
+const GROUP_COORDINATOR: i8 = 0;
+const NO_TRANSACTIONS: &str = "transactions are not served; unset transactional.id";
+
+/// The requests that work, with their versions.
+pub(crate) fn api_versions() -> ApiVersionsResponse {
+    let keys = APIS.iter().map(|api| {
+        let max = match api.key {
+            ApiKey::ListOffsets => LIST_OFFSETS_MAX,
+            _ => api.version_max,
+        };
+        ApiVersion::default()
+            .with_api_key(api.key as i16)
+            .with_min_version(api.version_min)
+            .with_max_version(max)
+    });
+    ApiVersionsResponse::default().with_api_keys(keys.collect())
+}
+
+/// The same, for a client whose version of the question we do not know.
+pub(crate) fn api_versions_unknown() -> ApiVersionsResponse {
+    api_versions().with_error_code(Code::UnsupportedVersion.code())
+}
+
+/// Carries out a DescribeCluster.
+pub(crate) fn describe_cluster(call: &Call, request: &DescribeClusterRequest) -> DescribeClusterResponse {
+    let options = &call.broker.options;
+    let broker = DescribeClusterBroker::default()
+        .with_broker_id(BrokerId(options.node_id))
+        .with_host(text(&options.advertised_host))
+        .with_port(i32::from(options.advertised_port));
+    let mut response = DescribeClusterResponse::default()
+        .with_cluster_id(text(&options.cluster_id))
+        .with_controller_id(BrokerId(options.node_id))
+        .with_brokers(vec![broker]);
+    if call.version() >= 1 {
+        response = response.with_endpoint_type(request.endpoint_type);
+    }
+    response
+}
+
+/// Carries out a FindCoordinator: for groups it is this broker.
+pub(crate) fn find_coordinator(call: &Call, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
+    let options = &call.broker.options;
+    let served = request.key_type == GROUP_COORDINATOR;
+    let code = if served { 0 } else { Code::UnsupportedVersion.code() };
+    let message = (!served).then(|| StrBytes::from_static_str(NO_TRANSACTIONS));
+    let (host, port) = match served {
+        true => (text(&options.advertised_host), i32::from(options.advertised_port)),
+        false => (StrBytes::default(), -1),
+    };
+    let node_id = BrokerId(if served { options.node_id } else { -1 });
+    if call.version() < 4 {
+        let response = FindCoordinatorResponse::default()
+            .with_error_code(code)
+            .with_node_id(node_id)
+            .with_host(host)
+            .with_port(port);
+        return match call.version() {
+            0 => response,
+            _ => response.with_error_message(message),
+        };
+    }
+    let coordinators = request.coordinator_keys.into_iter().map(|key| {
+        Coordinator::default()
+            .with_key(key)
+            .with_error_code(code)
+            .with_error_message(message.clone())
+            .with_node_id(node_id)
+            .with_host(host.clone())
+            .with_port(port)
+    });
+    FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
+}
+
+/// Carries out an InitProducerId: a new identity for an idempotent producer.
+pub(crate) async fn init_producer_id(call: Call, request: InitProducerIdRequest) -> InitProducerIdResponse {
+    let refused = |code: Code| {
+        InitProducerIdResponse::default()
+            .with_error_code(code.code())
+            .with_producer_id(ProducerId(-1))
+            .with_producer_epoch(-1)
+    };
+    if request.transactional_id.is_some() {
+        tracing::warn!(client = call.head.client_id, "{NO_TRANSACTIONS}");
+        return refused(Code::UnsupportedVersion);
+    }
+    let log = call.broker.log.clone();
+    match blocking(move || log.new_producer_id()).await {
+        Ok(id) => InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0),
+        Err(error) => {
+            tracing::error!(%error, "no producer id");
+            refused(codes::of_log(&error))
+        }
+    }
+}
+
+/// A string of the protocol.
+pub(crate) fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}

@@ -1,0 +1,110 @@
+//! Reads request frames from a socket: small ones many at a time from one
+//! buffer, a large one straight into memory of its own, which the log may then
+//! keep without copying.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use pluvio_wire_kafka::frame::{LENGTH_BYTES, frame_bytes};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::timeout;
+
+use super::broker::{ByteBudget, Taken};
+use crate::DoorError;
+
+/// Bytes asked from the socket at once.
+const BUFFER_BYTES: usize = 64 << 10;
+/// Frames larger than this get memory of their own, from the shared budget.
+const LARGE_BYTES: usize = 16 << 10;
+/// A frame that began must move on within this time.
+const STALL: Duration = Duration::from_secs(30);
+
+/// The reading half of a connection.
+#[derive(Debug)]
+pub(crate) struct Frames<R> {
+    socket: R,
+    buffer: BytesMut,
+}
+
+/// A frame without its length, and its share of the budget if it is large.
+pub(crate) struct Frame {
+    pub bytes: Bytes,
+    pub taken: Option<Taken>,
+}
+
+impl<R: AsyncRead + Unpin> Frames<R> {
+    pub fn new(socket: R) -> Self {
+        Self { socket, buffer: BytesMut::new() }
+    }
+
+    /// The next frame; `None` once the peer has no more. `bytes_max` gives the
+    /// limit for a frame that begins with these bytes.
+    pub async fn next(
+        &mut self,
+        budget: &ByteBudget,
+        bytes_max: impl Fn(&[u8]) -> usize,
+    ) -> Result<Option<Frame>, DoorError> {
+        // The first two bytes after the length tell which request it is.
+        while self.buffer.len() < LENGTH_BYTES + 2 {
+            if self.fill().await? == 0 {
+                return match self.buffer.is_empty() {
+                    true => Ok(None),
+                    false => Err(cut()),
+                };
+            }
+        }
+        let limit = bytes_max(&self.buffer[LENGTH_BYTES..LENGTH_BYTES + 2]);
+        let length = frame_bytes(&self.buffer, limit)?.unwrap_or(0);
+        let _ = self.buffer.split_to(LENGTH_BYTES);
+        match length > LARGE_BYTES {
+            true => self.large(length, budget).await.map(Some),
+            false => self.small(length).await.map(Some),
+        }
+    }
+
+    async fn small(&mut self, length: usize) -> Result<Frame, DoorError> {
+        while self.buffer.len() < length {
+            if timeout(STALL, self.fill()).await.map_err(|_| stalled())?? == 0 {
+                return Err(cut());
+            }
+        }
+        Ok(Frame { bytes: self.buffer.split_to(length).freeze(), taken: None })
+    }
+
+    async fn large(&mut self, length: usize, budget: &ByteBudget) -> Result<Frame, DoorError> {
+        let taken = budget.take(length).await;
+        let mut frame = BytesMut::with_capacity(length);
+        let have = self.buffer.len().min(length);
+        frame.extend_from_slice(&self.buffer.split_to(have));
+        while frame.len() < length {
+            let missing = length - frame.len();
+            let mut room = (&mut frame).limit(missing);
+            let read = timeout(STALL, self.socket.read_buf(&mut room));
+            if read.await.map_err(|_| stalled())?.map_err(failed)? == 0 {
+                return Err(cut());
+            }
+        }
+        Ok(Frame { bytes: frame.freeze(), taken })
+    }
+
+    /// Reads what is there, up to a buffer's worth.
+    async fn fill(&mut self) -> Result<usize, DoorError> {
+        if self.buffer.capacity() - self.buffer.len() < BUFFER_BYTES / 4 {
+            self.buffer.reserve(BUFFER_BYTES);
+        }
+        self.socket.read_buf(&mut self.buffer).await.map_err(failed)
+    }
+}
+
+fn failed(source: io::Error) -> DoorError {
+    DoorError::socket("read a request", source)
+}
+
+fn cut() -> DoorError {
+    DoorError::socket("read a request", io::ErrorKind::UnexpectedEof.into())
+}
+
+fn stalled() -> DoorError {
+    DoorError::socket("read a request", io::ErrorKind::TimedOut.into())
+}

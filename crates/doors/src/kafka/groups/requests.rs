@@ -1,0 +1,294 @@
+//! The requests of consumer groups, from and to the protocol's messages.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
+use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
+use kafka_protocol::messages::leave_group_response::MemberResponse;
+use kafka_protocol::messages::list_groups_response::ListedGroup;
+use kafka_protocol::messages::{
+    DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, GroupId,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, SyncGroupRequest, SyncGroupResponse,
+};
+use kafka_protocol::protocol::StrBytes;
+use tokio::sync::oneshot;
+
+use super::drive;
+use super::group::{Group, State};
+use super::member::{Joined, Joining, Refusal};
+use crate::kafka::cluster::text;
+use crate::kafka::codes::{self, Code};
+use crate::kafka::dispatch::Call;
+
+const SESSION_TIMEOUT_MS_MIN: i32 = 1_000;
+const SESSION_TIMEOUT_MS_MAX: i32 = 1_800_000;
+/// Most that a member may tell about itself, in bytes.
+const MEMBER_BYTES_MAX: usize = 512 << 10;
+const CLIENT_ID_BYTES_MAX: usize = 100;
+
+/// Carries out a JoinGroup; the answer comes once the group is complete.
+pub(crate) async fn join(call: Call, request: JoinGroupRequest) -> JoinGroupResponse {
+    let version = call.version();
+    let refused = |code, member_id: &str| {
+        let refusal = Refusal { code, member_id: member_id.to_owned() };
+        join_answer(version, Err(refusal))
+    };
+    let member_id = request.member_id.to_string();
+    if request.group_id.is_empty() {
+        return refused(Code::InvalidGroupId, &member_id);
+    }
+    if !(SESSION_TIMEOUT_MS_MIN..=SESSION_TIMEOUT_MS_MAX).contains(&request.session_timeout_ms) {
+        return refused(Code::InvalidSessionTimeout, &member_id);
+    }
+    if request.protocols.iter().map(|protocol| protocol.metadata.len()).sum::<usize>() > MEMBER_BYTES_MAX {
+        return refused(Code::InvalidRequest, &member_id);
+    }
+    let group = request.group_id.to_string();
+    let joining = joining(&call, request);
+    let new_id = new_member_id(&call, joining.instance_id.as_deref());
+    let (answer, answered) = oneshot::channel();
+    let now_ms = call.broker.monotonic_ms();
+    let begun = call.broker.groups.with_new(&group, |it| it.join(now_ms, joining, new_id, answer));
+    match begun {
+        Err(code) => return refused(code, &member_id),
+        Ok(((), true)) => drop(tokio::spawn(drive(Arc::clone(&call.broker), group))),
+        Ok(((), false)) => {}
+    }
+    match answered.await {
+        Ok(answer) => join_answer(version, answer),
+        Err(_) => refused(Code::UnknownMemberId, &member_id),
+    }
+}
+
+fn joining(call: &Call, request: JoinGroupRequest) -> Joining {
+    let session_timeout_ms = u64::try_from(request.session_timeout_ms).unwrap_or(0);
+    let rebalance_timeout_ms = u64::try_from(request.rebalance_timeout_ms).unwrap_or(session_timeout_ms);
+    let protocols = request.protocols.into_iter().map(|protocol| {
+        // A copy, so that the member does not hold on to the whole request.
+        (protocol.name.to_string(), Bytes::copy_from_slice(&protocol.metadata))
+    });
+    Joining {
+        member_id: request.member_id.to_string(),
+        instance_id: request.group_instance_id.map(|id| id.to_string()),
+        client_id: call.head.client_id.clone(),
+        client_host: call.host.to_string(),
+        session_timeout_ms,
+        rebalance_timeout_ms: rebalance_timeout_ms.min(SESSION_TIMEOUT_MS_MAX as u64 * 2),
+        protocol_type: request.protocol_type.to_string(),
+        protocols: protocols.collect(),
+        id_first: call.version() >= 4,
+        may_skip: call.version() >= 9,
+    }
+}
+
+fn new_member_id(call: &Call, instance_id: Option<&str>) -> String {
+    let base = instance_id.unwrap_or(&call.head.client_id);
+    let mut end = base.len().min(CLIENT_ID_BYTES_MAX);
+    while !base.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}-{}", &base[..end], uuid::Uuid::from_bytes(call.broker.random.uuid()))
+}
+
+fn join_answer(version: i16, answer: Result<Joined, Refusal>) -> JoinGroupResponse {
+    let joined = match answer {
+        Ok(joined) => joined,
+        Err(Refusal { code, member_id }) => {
+            return JoinGroupResponse::default()
+                .with_error_code(code.code())
+                .with_generation_id(-1)
+                .with_protocol_name((version < 7).then(StrBytes::default))
+                .with_member_id(text(&member_id));
+        }
+    };
+    let members = joined.members.into_iter().map(|(id, instance_id, metadata)| {
+        let member = JoinGroupResponseMember::default().with_member_id(text(&id)).with_metadata(metadata);
+        match version {
+            5.. => member.with_group_instance_id(instance_id.map(StrBytes::from_string)),
+            _ => member,
+        }
+    });
+    let mut response = JoinGroupResponse::default()
+        .with_generation_id(joined.generation)
+        .with_protocol_name(Some(text(&joined.protocol)))
+        .with_leader(text(&joined.leader))
+        .with_member_id(text(&joined.member_id))
+        .with_members(members.collect());
+    if version >= 7 {
+        response = response.with_protocol_type(Some(text(&joined.protocol_type)));
+    }
+    if version >= 9 {
+        response = response.with_skip_assignment(joined.skip_assignment);
+    }
+    response
+}
+
+/// Carries out a SyncGroup; the answer comes once the leader has assigned.
+pub(crate) async fn sync(call: Call, request: SyncGroupRequest) -> SyncGroupResponse {
+    let version = call.version();
+    let refused = |code: Code| SyncGroupResponse::default().with_error_code(code.code());
+    let assignments = request
+        .assignments
+        .iter()
+        .map(|assignment| (assignment.member_id.to_string(), Bytes::copy_from_slice(&assignment.assignment)));
+    let assignments = assignments.collect();
+    let (answer, answered) = oneshot::channel();
+    let now_ms = call.broker.monotonic_ms();
+    let begun = call.broker.groups.with(&request.group_id, |group| {
+        let instance = request.group_instance_id.as_deref();
+        group.check(&request.member_id, instance, request.generation_id)?;
+        let differs = |said: &Option<StrBytes>, is: &str| said.as_ref().is_some_and(|said| **said != *is);
+        if differs(&request.protocol_type, &group.protocol_type)
+            || differs(&request.protocol_name, &group.protocol)
+        {
+            return Err(Code::InconsistentGroupProtocol);
+        }
+        group.sync(now_ms, &request.member_id, assignments, answer);
+        Ok(())
+    });
+    if let Err(code) = begun.unwrap_or(Err(Code::UnknownMemberId)) {
+        return refused(code);
+    }
+    match answered.await {
+        Err(_) => refused(Code::UnknownMemberId),
+        Ok(Err(code)) => refused(code),
+        Ok(Ok(synced)) => {
+            let response = SyncGroupResponse::default().with_assignment(synced.assignment);
+            match version {
+                5.. => response
+                    .with_protocol_type(Some(text(&synced.protocol_type)))
+                    .with_protocol_name(Some(text(&synced.protocol))),
+                _ => response,
+            }
+        }
+    }
+}
+
+/// Carries out a Heartbeat.
+pub(crate) fn heartbeat(call: &Call, request: &HeartbeatRequest) -> HeartbeatResponse {
+    let now_ms = call.broker.monotonic_ms();
+    let shown = call.broker.groups.with(&request.group_id, |group| {
+        let instance = request.group_instance_id.as_deref();
+        group.check(&request.member_id, instance, request.generation_id)?;
+        group.heartbeat(now_ms, &request.member_id)
+    });
+    let code = shown.unwrap_or(Err(Code::UnknownMemberId)).err();
+    HeartbeatResponse::default().with_error_code(code.map_or(0, |code| code.code()))
+}
+
+/// Carries out a LeaveGroup.
+pub(crate) fn leave(call: &Call, request: LeaveGroupRequest) -> LeaveGroupResponse {
+    let now_ms = call.broker.monotonic_ms();
+    let leave = |id: &str, instance: Option<&str>| {
+        let left = call.broker.groups.with(&request.group_id, |group| group.leave(now_ms, id, instance));
+        left.unwrap_or(Err(Code::UnknownMemberId)).err().map_or(0, |code| code.code())
+    };
+    if call.version() < 3 {
+        return LeaveGroupResponse::default().with_error_code(leave(&request.member_id, None));
+    }
+    let members = request.members.iter().map(|member| {
+        MemberResponse::default()
+            .with_error_code(leave(&member.member_id, member.group_instance_id.as_deref()))
+            .with_member_id(member.member_id.clone())
+            .with_group_instance_id(member.group_instance_id.clone())
+    });
+    LeaveGroupResponse::default().with_members(members.collect())
+}
+
+/// Carries out a DescribeGroups.
+pub(crate) fn describe(call: &Call, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+    let groups = request.groups.into_iter().map(|id| {
+        let described = call.broker.groups.with(&id, |group| described(call.version(), group));
+        let described = described.unwrap_or_else(|| {
+            let empty = DescribedGroup::default();
+            match (call.broker.offsets.has_group(&id), call.version()) {
+                (true, _) => empty.with_group_state(text(State::Empty.name())),
+                (false, 6..) => empty
+                    .with_group_state(text("Dead"))
+                    .with_error_code(Code::GroupIdNotFound.code())
+                    .with_error_message(Some(text("the group does not exist"))),
+                (false, _) => empty.with_group_state(text("Dead")),
+            }
+        });
+        described.with_group_id(id)
+    });
+    DescribeGroupsResponse::default().with_groups(groups.collect())
+}
+
+fn described(version: i16, group: &mut Group) -> DescribedGroup {
+    let settled = group.state == State::Stable;
+    let members = group.members.iter().map(|(id, member)| {
+        let shown = DescribedGroupMember::default()
+            .with_member_id(text(id))
+            .with_client_id(text(&member.client_id))
+            .with_client_host(text(&member.client_host));
+        let shown = match settled {
+            true => shown
+                .with_member_metadata(member.metadata(&group.protocol))
+                .with_member_assignment(member.assignment.clone()),
+            false => shown,
+        };
+        match version {
+            4.. => shown.with_group_instance_id(member.instance_id.as_deref().map(text)),
+            _ => shown,
+        }
+    });
+    DescribedGroup::default()
+        .with_group_state(text(group.state.name()))
+        .with_protocol_type(text(&group.protocol_type))
+        .with_protocol_data(if settled { text(&group.protocol) } else { StrBytes::default() })
+        .with_members(members.collect())
+}
+
+/// Carries out a ListGroups.
+pub(crate) fn list(call: &Call, request: &ListGroupsRequest) -> ListGroupsResponse {
+    let mut groups = call.broker.groups.list();
+    let active = call.broker.groups.active();
+    let stored = call.broker.offsets.groups().into_iter().filter(|name| !active.contains(name));
+    groups.extend(stored.map(|name| (name, State::Empty, String::new())));
+    groups.sort_by(|one, other| one.0.cmp(&other.0));
+    groups.dedup_by(|one, other| one.0 == other.0);
+    let wanted = |filter: &[StrBytes], value: &str| {
+        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+    };
+    let version = call.version();
+    let listed = groups.into_iter().filter(|(_, state, _)| {
+        wanted(&request.states_filter, state.name()) && wanted(&request.types_filter, "classic")
+    });
+    let listed = listed.map(|(name, state, protocol_type)| {
+        let mut group = ListedGroup::default()
+            .with_group_id(GroupId(text(&name)))
+            .with_protocol_type(text(&protocol_type));
+        if version >= 4 {
+            group = group.with_group_state(text(state.name()));
+        }
+        if version >= 5 {
+            group = group.with_group_type(text("classic"));
+        }
+        group
+    });
+    ListGroupsResponse::default().with_groups(listed.collect())
+}
+
+/// Carries out a DeleteGroups: forgets what groups without members committed.
+pub(crate) async fn delete(call: Call, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+    let mut results = Vec::with_capacity(request.groups_names.len());
+    for id in request.groups_names {
+        let code = match () {
+            () if call.broker.groups.is_active(&id) => Code::NonEmptyGroup.code(),
+            () if !call.broker.offsets.has_group(&id) => Code::GroupIdNotFound.code(),
+            () => match call.broker.offsets.remove_group(&id).await {
+                Ok(()) => 0,
+                Err(error) => {
+                    tracing::error!(group = &**id, %error, "committed offsets not deleted");
+                    codes::of_door(&error).code()
+                }
+            },
+        };
+        results.push(DeletableGroupResult::default().with_error_code(code).with_group_id(id));
+    }
+    DeleteGroupsResponse::default().with_results(results)
+}

@@ -1,0 +1,85 @@
+//! ListOffsets and OffsetForLeaderEpoch: where a partition begins and ends, and
+//! which offset belongs to a time.
+
+use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderTopicResult,
+};
+use kafka_protocol::messages::{
+    ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+};
+
+use super::broker::{Broker, blocking};
+use super::codes::{self, Code};
+use super::dispatch::Call;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+/// The only leader epoch there ever is.
+pub(crate) const LEADER_EPOCH: i32 = 0;
+
+/// Carries out a ListOffsets.
+pub(crate) async fn list_offsets(call: Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for asked in request.topics {
+        let mut partitions = Vec::with_capacity(asked.partitions.len());
+        for part in &asked.partitions {
+            let answer = ListOffsetsPartitionResponse::default().with_partition_index(part.partition_index);
+            partitions.push(match find(&call.broker, &asked.name, part).await {
+                Ok((offset, timestamp)) => {
+                    let epoch = if call.version() >= 4 { LEADER_EPOCH } else { -1 };
+                    answer.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch)
+                }
+                Err(code) => answer.with_error_code(code.code()),
+            });
+        }
+        topics.push(ListOffsetsTopicResponse::default().with_name(asked.name).with_partitions(partitions));
+    }
+    ListOffsetsResponse::default().with_topics(topics)
+}
+
+/// Offset and time; -1 for a time that no record has yet.
+async fn find(broker: &Broker, topic: &str, part: &ListOffsetsPartition) -> Result<(i64, i64), Code> {
+    let partition = broker.partition(topic, part.partition_index).ok_or(Code::UnknownTopicOrPartition)?;
+    match part.timestamp {
+        LATEST => Ok((partition.end_offset(), -1)),
+        EARLIEST => Ok((partition.start_offset(), -1)),
+        0.. => {
+            let timestamp_ms = part.timestamp;
+            let found = blocking(move || partition.offset_for_time(timestamp_ms)).await;
+            let found = found.map_err(|error| {
+                tracing::error!(%error, "search by time failed");
+                codes::of_log(&error)
+            })?;
+            Ok(found.unwrap_or((-1, -1)))
+        }
+        _ => Err(Code::UnsupportedVersion),
+    }
+}
+
+/// Carries out an OffsetForLeaderEpoch: there is one epoch, which ends where
+/// the partition ends.
+pub(crate) fn leader_epoch(
+    call: &Call,
+    request: &OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
+    let topics = request.topics.iter().map(|asked| {
+        let partitions = asked.partitions.iter().map(|part| {
+            let answer = EpochEndOffset::default().with_partition(part.partition);
+            match call.broker.partition(&asked.topic, part.partition) {
+                None => answer.with_error_code(Code::UnknownTopicOrPartition.code()),
+                Some(_) if part.leader_epoch > LEADER_EPOCH => answer,
+                Some(partition) => {
+                    answer.with_leader_epoch(LEADER_EPOCH).with_end_offset(partition.end_offset())
+                }
+            }
+        });
+        OffsetForLeaderTopicResult::default()
+            .with_topic(asked.topic.clone())
+            .with_partitions(partitions.collect())
+    });
+    OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
+}

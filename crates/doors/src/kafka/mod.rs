@@ -1,0 +1,31 @@
+//! The Kafka door: an event log served to unmodified Kafka clients, as the one
+//! broker of a cluster of one.
+//!
+//! Promises: requests of one connection are answered in order; `acks=all` is
+//! answered only once the records are on disk; record batches are stored as
+//! they came and sent as they are stored; committed offsets survive a crash
+//! once their commit was answered; only requests that work are advertised.
+//!
+//! Not here: transactions, access control, quotas, and the consumer protocol
+//! of KIP-848 (clients fall back to the classic one).
+
+mod broker;
+pub mod client;
+mod cluster;
+mod codes;
+mod configs;
+mod connection;
+mod dispatch;
+mod fetch;
+mod frames;
+mod groups;
+mod list_offsets;
+mod listener;
+mod metadata;
+mod offsets;
+mod produce;
+mod topics;
+mod writer;
+
+pub use broker::{Broker, BrokerOptions};
+pub use listener::serve;

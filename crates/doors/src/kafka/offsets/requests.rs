@@ -1,0 +1,212 @@
+//! OffsetCommit, OffsetFetch and OffsetDelete, from and to the protocol's
+//! messages.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
+use kafka_protocol::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use kafka_protocol::messages::offset_delete_response::{
+    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
+use kafka_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+};
+use kafka_protocol::messages::{
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
+    OffsetFetchResponse, TopicName,
+};
+use pluvio_eventlog::Topic;
+
+use super::{Change, Committed, Place};
+use crate::kafka::broker::Broker;
+use crate::kafka::cluster::text;
+use crate::kafka::codes::{self, Code};
+use crate::kafka::dispatch::Call;
+
+/// Longest note of a client beside an offset, in bytes (Kafka's default).
+const NOTE_BYTES_MAX: usize = 4096;
+
+/// Carries out an OffsetCommit.
+pub(crate) async fn commit(call: Call, request: OffsetCommitRequest) -> OffsetCommitResponse {
+    let broker = &call.broker;
+    let group = request.group_id.to_string();
+    let member = (&*request.member_id, request.group_instance_id.as_deref());
+    let generation = request.generation_id_or_member_epoch;
+    let allowed = broker.groups.check_commit(broker.monotonic_ms(), &group, member, generation);
+    let mut codes: Vec<Vec<i16>> = Vec::with_capacity(request.topics.len());
+    let mut changes = Vec::new();
+    for asked in &request.topics {
+        let topic = broker.log.topic(&asked.name);
+        let of_topic = asked.partitions.iter().map(|part| {
+            let change = allowed.and_then(|()| change(&call, &group, topic.as_deref(), part));
+            match change {
+                Ok(change) => {
+                    changes.push(change);
+                    0
+                }
+                Err(code) => code.code(),
+            }
+        });
+        codes.push(of_topic.collect());
+    }
+    if let Err(error) = broker.offsets.apply(changes).await {
+        tracing::error!(group, %error, "offsets not committed");
+        let failed = codes::of_door(&error).code();
+        codes.iter_mut().flatten().filter(|code| **code == 0).for_each(|code| *code = failed);
+    }
+    let topics = request.topics.into_iter().zip(codes).map(|(asked, codes)| {
+        let partitions = asked.partitions.iter().zip(codes).map(|(part, code)| {
+            OffsetCommitResponsePartition::default()
+                .with_partition_index(part.partition_index)
+                .with_error_code(code)
+        });
+        OffsetCommitResponseTopic::default().with_name(asked.name).with_partitions(partitions.collect())
+    });
+    OffsetCommitResponse::default().with_topics(topics.collect())
+}
+
+fn change(
+    call: &Call,
+    group: &str,
+    topic: Option<&Topic>,
+    part: &OffsetCommitRequestPartition,
+) -> Result<Change, Code> {
+    let topic = topic.ok_or(Code::UnknownTopicOrPartition)?;
+    topic.partition(part.partition_index).ok_or(Code::UnknownTopicOrPartition)?;
+    let note = part.committed_metadata.as_deref().unwrap_or_default();
+    if note.len() > NOTE_BYTES_MAX {
+        return Err(Code::OffsetMetadataTooLarge);
+    }
+    let place =
+        Place { group: group.to_owned(), topic: topic.name().to_owned(), partition: part.partition_index };
+    let committed = Committed {
+        topic_id: topic.id(),
+        offset: part.committed_offset,
+        leader_epoch: part.committed_leader_epoch,
+        committed_at_ms: call.broker.offsets.now_ms(),
+        note: note.to_owned(),
+    };
+    Ok((place, Some(committed)))
+}
+
+/// What is committed, unless it was for an earlier topic of the same name.
+fn current(broker: &Broker, topic: &str, committed: Option<Committed>) -> Committed {
+    let id = broker.log.topic(topic).map(|topic| topic.id());
+    committed.filter(|committed| id == Some(committed.topic_id)).unwrap_or(Committed {
+        topic_id: [0; 16],
+        offset: -1,
+        leader_epoch: -1,
+        committed_at_ms: 0,
+        note: String::new(),
+    })
+}
+
+/// The committed offsets of a group: those asked for, or all.
+fn collect(
+    broker: &Broker,
+    group: &str,
+    asked: Option<Vec<(TopicName, Vec<i32>)>>,
+) -> Vec<(TopicName, Vec<(i32, Committed)>)> {
+    let Some(asked) = asked else {
+        let mut by_topic: BTreeMap<String, Vec<(i32, Committed)>> = BTreeMap::new();
+        for (place, committed) in broker.offsets.of_group(group) {
+            let committed = current(broker, &place.topic, Some(committed));
+            if committed.offset >= 0 {
+                by_topic.entry(place.topic).or_default().push((place.partition, committed));
+            }
+        }
+        return by_topic.into_iter().map(|(topic, found)| (TopicName(text(&topic)), found)).collect();
+    };
+    let one = |(topic, partitions): (TopicName, Vec<i32>)| {
+        let found = partitions.into_iter().map(|partition| {
+            let committed = broker.offsets.get(group, &topic, partition);
+            (partition, current(broker, &topic, committed))
+        });
+        let found = found.collect();
+        (topic, found)
+    };
+    asked.into_iter().map(one).collect()
+}
+
+/// Carries out an OffsetFetch.
+pub(crate) fn fetch(call: &Call, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    if call.version() >= 8 {
+        return fetch_groups(call, request);
+    }
+    let asked = request.topics.map(|topics| {
+        topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect::<Vec<_>>()
+    });
+    let found = collect(&call.broker, &request.group_id, asked);
+    let topics = found.into_iter().map(|(name, found)| {
+        let partitions = found.into_iter().map(|(index, committed)| {
+            let part = OffsetFetchResponsePartition::default()
+                .with_partition_index(index)
+                .with_committed_offset(committed.offset)
+                .with_metadata(Some(text(&committed.note)));
+            match call.version() {
+                5.. => part.with_committed_leader_epoch(committed.leader_epoch),
+                _ => part,
+            }
+        });
+        OffsetFetchResponseTopic::default().with_name(name).with_partitions(partitions.collect())
+    });
+    OffsetFetchResponse::default().with_topics(topics.collect())
+}
+
+fn fetch_groups(call: &Call, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    let groups = request.groups.into_iter().map(|group| {
+        let asked = group.topics.map(|topics| {
+            topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect::<Vec<_>>()
+        });
+        let found = collect(&call.broker, &group.group_id, asked);
+        let topics = found.into_iter().map(|(name, found)| {
+            let partitions = found.into_iter().map(|(index, committed)| {
+                OffsetFetchResponsePartitions::default()
+                    .with_partition_index(index)
+                    .with_committed_offset(committed.offset)
+                    .with_committed_leader_epoch(committed.leader_epoch)
+                    .with_metadata(Some(text(&committed.note)))
+            });
+            OffsetFetchResponseTopics::default().with_name(name).with_partitions(partitions.collect())
+        });
+        OffsetFetchResponseGroup::default().with_topics(topics.collect()).with_group_id(group.group_id)
+    });
+    OffsetFetchResponse::default().with_groups(groups.collect())
+}
+
+/// Carries out an OffsetDelete.
+pub(crate) async fn delete(call: Call, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+    let broker = &call.broker;
+    let group = request.group_id.to_string();
+    if !broker.offsets.has_group(&group) {
+        let known = broker.groups.is_active(&group);
+        let code = if known { Code::GroupSubscribedToTopic } else { Code::GroupIdNotFound };
+        return OffsetDeleteResponse::default().with_error_code(code.code());
+    }
+    // Which topics the members of a group read is between them; while there
+    // are members, all of them count as read.
+    let mut code = if broker.groups.is_active(&group) { Code::GroupSubscribedToTopic.code() } else { 0 };
+    let asked = request.topics.iter();
+    let places =
+        asked.flat_map(|topic| topic.partitions.iter().map(|part| (&topic.name, part.partition_index)));
+    let places =
+        places.map(|(topic, partition)| Place { group: group.clone(), topic: topic.to_string(), partition });
+    if code == 0
+        && let Err(error) = broker.offsets.apply(places.map(|place| (place, None)).collect()).await
+    {
+        tracing::error!(group, %error, "committed offsets not deleted");
+        code = codes::of_door(&error).code();
+    }
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|part| {
+            OffsetDeleteResponsePartition::default()
+                .with_partition_index(part.partition_index)
+                .with_error_code(code)
+        });
+        OffsetDeleteResponseTopic::default().with_name(topic.name).with_partitions(partitions.collect())
+    });
+    OffsetDeleteResponse::default().with_topics(topics.collect())
+}

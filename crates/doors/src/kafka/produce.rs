@@ -1,0 +1,224 @@
+//! Produce: each partition's batch is checked and appended at once; with
+//! `acks=all` the answer waits until the batches are durable.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pluvio_eventlog::{LogError, Partition, Topic};
+use pluvio_foundation::limits;
+use pluvio_wire_kafka::produce::{
+    ProducePartition, ProduceRequest, ProducedPartition, ProducedTopic, encode_response,
+};
+use pluvio_wire_kafka::{TopicRef, WireError, records};
+
+use super::broker::Broker;
+use super::codes::{self, Code};
+use super::dispatch::Call;
+use super::writer::{Answer, Reply};
+use crate::DoorError;
+
+const ACKS_NONE: i16 = 0;
+const ACKS_ALL: i16 = -1;
+
+/// A batch whose durability the answer waits for.
+struct Waiting {
+    partition: Arc<Partition>,
+    end_offset: i64,
+    /// Where its answer is: topic, partition.
+    place: (usize, usize),
+}
+
+/// Why one partition's batch was not appended.
+struct Refusal {
+    code: Code,
+    message: String,
+}
+
+impl Refusal {
+    fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Carries out a Produce. An error closes the connection: that is how a
+/// producer which wants no answers learns of a refusal.
+pub(crate) fn produce(call: &Call, request: ProduceRequest) -> Result<Answer, DoorError> {
+    let acks = request.acks;
+    let refuse_all = refusal_of_all(&request);
+    let mut waiting = Vec::new();
+    let mut answers = Vec::with_capacity(request.topics.len());
+    for produced in request.topics {
+        let topic = call.broker.topic(&produced.topic);
+        let mut partitions = Vec::with_capacity(produced.partitions.len());
+        for part in produced.partitions {
+            let index = part.index;
+            let appended = match &refuse_all {
+                Some((code, message)) => Err(Refusal::new(*code, *message)),
+                None => append(&call.broker, &produced.topic, topic.as_deref(), part),
+            };
+            if let Ok((partition, _, end_offset)) = &appended
+                && acks == ACKS_ALL
+            {
+                let (partition, end_offset) = (Arc::clone(partition), *end_offset);
+                waiting.push(Waiting { partition, end_offset, place: (answers.len(), partitions.len()) });
+            }
+            partitions.push(answer_of(index, appended));
+        }
+        answers.push(ProducedTopic { topic: produced.topic, partitions });
+    }
+    answer(call, acks, answers, waiting)
+}
+
+fn answer(
+    call: &Call,
+    acks: i16,
+    answers: Vec<ProducedTopic>,
+    waiting: Vec<Waiting>,
+) -> Result<Answer, DoorError> {
+    if acks == ACKS_NONE {
+        let refused = answers.iter().flat_map(|topic| &topic.partitions).find(|it| it.error_code != 0);
+        return match refused {
+            None => Ok(Answer::None),
+            Some(refused) => Err(WireError::Malformed {
+                what: "Produce without acknowledgement",
+                reason: refused.error_message.clone().unwrap_or_default(),
+            }
+            .into()),
+        };
+    }
+    let (version, correlation_id) = (call.head.api_version, call.head.correlation_id);
+    if waiting.is_empty() {
+        return Ok(Answer::Ready(encode_response(version, correlation_id, &answers)?.into()));
+    }
+    let broker = Arc::clone(&call.broker);
+    Ok(Answer::Later(Box::pin(async move {
+        let answers = durable(&broker, answers, waiting).await;
+        Ok(Reply::from(encode_response(version, correlation_id, &answers)?))
+    })))
+}
+
+async fn durable(
+    broker: &Broker,
+    mut answers: Vec<ProducedTopic>,
+    waiting: Vec<Waiting>,
+) -> Vec<ProducedTopic> {
+    for Waiting { partition, end_offset, place: (topic, index) } in waiting {
+        if let Err(error) = partition.durable(end_offset).await {
+            log_failure(broker, &error);
+            let answer = &mut answers[topic].partitions[index];
+            answer.error_code = Code::KafkaStorageError.code();
+            answer.error_message = Some(error.to_string());
+            answer.base_offset = -1;
+        }
+    }
+    answers
+}
+
+/// What is wrong with the request as a whole, if anything.
+fn refusal_of_all(request: &ProduceRequest) -> Option<(Code, &'static str)> {
+    if !(ACKS_ALL..=1).contains(&request.acks) {
+        return Some((Code::InvalidRequiredAcks, "acks must be 0, 1 or -1"));
+    }
+    if request.transactional_id.is_some() {
+        return Some((Code::InvalidTxnState, "transactions are not served; unset transactional.id"));
+    }
+    None
+}
+
+type Appended = (Arc<Partition>, i64, i64);
+
+/// Appends one partition's batch; gives the partition, the base offset and the
+/// offset after the batch.
+fn append(
+    broker: &Broker,
+    name: &TopicRef,
+    topic: Option<&Topic>,
+    part: ProducePartition,
+) -> Result<Appended, Refusal> {
+    let unknown = match name {
+        TopicRef::Name(_) => Code::UnknownTopicOrPartition,
+        TopicRef::Id(_) => Code::UnknownTopicId,
+    };
+    let topic = topic.ok_or_else(|| Refusal::new(unknown, "the topic does not exist"))?;
+    if topic.is_internal() {
+        return Err(Refusal::new(Code::InvalidTopicException, "the topic is internal"));
+    }
+    let partition = topic.partition(part.index);
+    let partition =
+        partition.ok_or_else(|| Refusal::new(Code::UnknownTopicOrPartition, "no such partition"))?;
+    let batch = part.records.unwrap_or_default();
+    check(topic, &batch)?;
+    match partition.append(batch) {
+        Ok(appended) => {
+            let end_offset = appended.last_offset + 1;
+            Ok((partition, appended.base_offset, end_offset))
+        }
+        Err(error) => {
+            log_failure(broker, &error);
+            Err(Refusal::new(codes::of_log(&error), error.to_string()))
+        }
+    }
+}
+
+/// Checks a batch before it is appended.
+fn check(topic: &Topic, batch: &Bytes) -> Result<(), Refusal> {
+    if batch.is_empty() {
+        return Err(Refusal::new(Code::InvalidRecord, "there are no records"));
+    }
+    let config = topic.config();
+    let refused = |error: WireError| Refusal::new(codes::of_batch(&error), error.to_string());
+    let header = records::validate_produced(batch, config.max_message_bytes).map_err(refused)?;
+    if header.is_transactional() {
+        return Err(Refusal::new(Code::InvalidTxnState, "transactions are not served"));
+    }
+    if config.compact {
+        let inflated_bytes_max = limits::RECORD_BATCH_INFLATED_BYTES_MAX;
+        let mut keyless = false;
+        records::for_each_record(batch, inflated_bytes_max, &mut Vec::new(), |record| {
+            keyless |= record.key.is_none();
+            Ok(())
+        })
+        .map_err(refused)?;
+        if keyless {
+            return Err(Refusal::new(Code::InvalidRecord, "a compacted topic takes records with keys only"));
+        }
+    }
+    Ok(())
+}
+
+fn answer_of(index: i32, appended: Result<Appended, Refusal>) -> ProducedPartition {
+    match appended {
+        Ok((partition, base_offset, _)) => ProducedPartition {
+            index,
+            error_code: 0,
+            base_offset,
+            log_start_offset: partition.start_offset(),
+            error_message: None,
+        },
+        Err(refusal) => ProducedPartition {
+            index,
+            error_code: refusal.code.code(),
+            base_offset: -1,
+            log_start_offset: -1,
+            error_message: Some(refusal.message),
+        },
+    }
+}
+
+/// Tells the operator of failures that are the server's, not the producer's:
+/// once a second at most, for producers try again at once.
+fn log_failure(broker: &Broker, error: &LogError) {
+    use pluvio_foundation::ErrorKind as Kind;
+    let ours = matches!(
+        error.kind(),
+        Kind::DiskFull | Kind::Io | Kind::Corrupt | Kind::Internal | Kind::Unavailable
+    );
+    if !ours {
+        return;
+    }
+    broker.counters.produce_failures.add(1);
+    if broker.complaints.is_due(broker.monotonic_ms()) {
+        let failures = broker.counters.produce_failures.get();
+        tracing::error!(%error, failures, "records refused");
+    }
+}

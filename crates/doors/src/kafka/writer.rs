@@ -1,0 +1,142 @@
+//! The writing half of a connection: answers leave in the order their requests
+//! came, however long one of them takes; those that are ready leave together.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::broker::{Counters, Taken};
+use crate::DoorError;
+
+/// Answers are sent once so many bytes are gathered.
+const GATHER_BYTES: usize = 256 << 10;
+/// Pieces handed to the system at once.
+const PIECES: usize = 64;
+/// A peer that takes nothing for this long is given up.
+const STALL: Duration = Duration::from_secs(30);
+
+/// The bytes of one answer, in pieces, with their share of the budget.
+#[derive(Debug, Default)]
+pub(crate) struct Reply {
+    pub pieces: Vec<Bytes>,
+    pub taken: Option<Taken>,
+}
+
+impl From<Bytes> for Reply {
+    fn from(frame: Bytes) -> Self {
+        Self { pieces: vec![frame], taken: None }
+    }
+}
+
+/// An answer in the making.
+pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<Reply, DoorError>> + Send>>;
+
+/// What was done about a request.
+pub(crate) enum Answer {
+    /// It wants no answer.
+    None,
+    /// Its answer.
+    Ready(Reply),
+    /// Its answer, later. Runs when all earlier answers are made.
+    Later(Pending),
+}
+
+/// Sends answers until there are no more or the peer is gone.
+pub(crate) async fn write_answers(
+    mut socket: impl AsyncWrite + Unpin,
+    mut answers: mpsc::Receiver<Answer>,
+    counters: Arc<Counters>,
+) -> Result<(), DoorError> {
+    let mut gathered = Gathered::default();
+    while let Some(answer) = answers.recv().await {
+        let mut next = Some(answer);
+        while let Some(answer) = next.take() {
+            let reply = match answer {
+                Answer::None => Reply::default(),
+                Answer::Ready(reply) => reply,
+                Answer::Later(mut pending) => match poll_once(&mut pending).await {
+                    Some(reply) => reply?,
+                    None => {
+                        gathered.send(&mut socket, &counters).await?;
+                        pending.await?
+                    }
+                },
+            };
+            gathered.push(reply);
+            if gathered.bytes < GATHER_BYTES {
+                next = answers.try_recv().ok();
+            }
+        }
+        gathered.send(&mut socket, &counters).await?;
+    }
+    Ok(())
+}
+
+/// The answer, if it needs no waiting.
+async fn poll_once(pending: &mut Pending) -> Option<Result<Reply, DoorError>> {
+    std::future::poll_fn(|context| match pending.as_mut().poll(context) {
+        Poll::Ready(reply) => Poll::Ready(Some(reply)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+#[derive(Default)]
+struct Gathered {
+    pieces: VecDeque<Bytes>,
+    taken: Vec<Taken>,
+    bytes: usize,
+}
+
+impl Gathered {
+    fn push(&mut self, reply: Reply) {
+        self.bytes += reply.pieces.iter().map(Bytes::len).sum::<usize>();
+        self.pieces.extend(reply.pieces);
+        self.taken.extend(reply.taken);
+    }
+
+    async fn send(
+        &mut self,
+        socket: &mut (impl AsyncWrite + Unpin),
+        counters: &Counters,
+    ) -> Result<(), DoorError> {
+        counters.bytes_out.add(self.bytes as u64);
+        while !self.pieces.is_empty() {
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            let mut count = 0;
+            for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+                *slice = IoSlice::new(piece);
+                count += 1;
+            }
+            let written = timeout(STALL, socket.write_vectored(&slices[..count])).await;
+            let written = written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            match written.map_err(|source| DoorError::socket("send an answer", source))? {
+                0 => return Err(DoorError::socket("send an answer", io::ErrorKind::WriteZero.into())),
+                written => self.advance(written),
+            }
+        }
+        self.taken.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            if piece.len() > written {
+                piece.advance(written);
+                return;
+            }
+            written -= piece.len();
+            self.pieces.pop_front();
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Topics and their settings.
+
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{
+    BrokerId, CreatePartitionsRequest, DeleteRecordsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, MetadataRequest,
+    TopicName, TransactionalId,
+};
+use pluvio_doors::kafka::BrokerOptions;
+use pluvio_foundation::ErrorKind;
+
+use crate::harness::{Raw, Server, batch, text};
+
+fn topic(name: &str) -> TopicName {
+    TopicName(text(name))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_are_made_listed_grown_and_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let client = server.client().await;
+    client.create_topic("rain", 2, &[]).await.unwrap();
+    let again = client.create_topic("rain", 2, &[]).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    for (bad, settings) in [("a/b", vec![]), ("__mine", vec![]), ("x", vec![("no.such", "1")])] {
+        assert!(client.create_topic(bad, 1, &settings).await.is_err(), "{bad}");
+    }
+    assert!(client.create_topic("none", 0, &[]).await.is_err());
+    let listed = client.metadata(Some(&["rain"])).await.unwrap();
+    assert_eq!((listed[0].name.as_str(), listed[0].partitions, listed[0].internal), ("rain", 2, false));
+
+    let mut raw = server.raw().await;
+    let grown = CreatePartitionsTopic::default().with_name(topic("rain")).with_count(5);
+    let request = CreatePartitionsRequest::default().with_topics(vec![grown.with_assignments(None)]);
+    assert_eq!(raw.ask(3, &request).await.results[0].error_code, 0);
+    assert_eq!(raw.ask(3, &request).await.results[0].error_code, 37);
+    assert_eq!(client.metadata(Some(&["rain"])).await.unwrap()[0].partitions, 5);
+
+    client.delete_topic("rain").await.unwrap();
+    assert_eq!(client.metadata(Some(&["rain"])).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(client.delete_topic("rain").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(client.delete_topic("__consumer_offsets").await.is_err());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_version_of_metadata_makes_and_shows_topics() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = BrokerOptions { default_partitions: 3, ..BrokerOptions::default() };
+    let server = Server::start_with(dir.path(), options).await;
+    let mut raw = server.raw().await;
+    for version in 0..=13 {
+        let name = format!("rain-{version}");
+        let asked = MetadataRequestTopic::default().with_name(Some(topic(&name)));
+        let request = MetadataRequest::default().with_topics(Some(vec![asked]));
+        let response = raw.ask(version, &request).await;
+        assert_eq!(response.brokers[0].host.as_str(), "127.0.0.1");
+        let made = &response.topics[0];
+        assert_eq!((made.error_code, made.partitions.len()), (0, 3), "version {version}");
+        assert_eq!(made.partitions[2].partition_index, 2);
+        if version >= 12 {
+            let by_id = MetadataRequestTopic::default().with_topic_id(made.topic_id).with_name(None);
+            let request = MetadataRequest::default().with_topics(Some(vec![by_id]));
+            let found = raw.ask(version, &request).await;
+            assert_eq!(found.topics[0].name.as_ref().unwrap().as_str(), name);
+        }
+    }
+    // In version 0 an empty list asks for all topics.
+    let request = MetadataRequest::default().with_topics(Some(Vec::new()));
+    assert_eq!(raw.ask(0, &request).await.topics.len(), 15);
+    assert_eq!(raw.ask(1, &request).await.topics.len(), 0);
+    assert_eq!(raw.ask(9, &MetadataRequest::default().with_topics(None)).await.topics.len(), 15);
+    let not_made = MetadataRequestTopic::default().with_name(Some(topic("sun")));
+    let request =
+        MetadataRequest::default().with_topics(Some(vec![not_made])).with_allow_auto_topic_creation(false);
+    assert_eq!(raw.ask(9, &request).await.topics[0].error_code, 3);
+    server.stop().await;
+}
+
+async fn setting(raw: &mut Raw, name: &str) -> (String, i8) {
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("rain"))
+        .with_configuration_keys(Some(vec![text(name)]));
+    let request =
+        DescribeConfigsRequest::default().with_resources(vec![resource]).with_include_synonyms(true);
+    let result = raw.ask(4, &request).await.results.remove(0);
+    assert_eq!((result.error_code, result.configs.len()), (0, 1));
+    (result.configs[0].value.as_ref().unwrap().to_string(), result.configs[0].config_source)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_shown_and_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let client = server.client().await;
+    client
+        .create_topic("rain", 1, &[("retention.ms", "1000"), ("compression.type", "producer")])
+        .await
+        .unwrap();
+    let mut raw = server.raw().await;
+    assert_eq!(setting(&mut raw, "retention.ms").await, ("1000".into(), 1));
+    assert_eq!(setting(&mut raw, "cleanup.policy").await, ("delete".into(), 5));
+    let change = |name, operation, value: Option<&str>| {
+        let config = AlterableConfig::default()
+            .with_name(text(name))
+            .with_config_operation(operation)
+            .with_value(value.map(text));
+        let resource = AlterConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text("rain"))
+            .with_configs(vec![config]);
+        IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
+    };
+    for (name, operation, value, code) in [
+        ("retention.bytes", 0, Some("5000"), 0),
+        ("retention.ms", 1, None, 0),
+        ("retention.ms", 0, Some("never"), 40),
+        ("min.insync.replicas", 0, Some("3"), 40),
+        ("segment.bytes", 0, Some("1"), 40),
+    ] {
+        let answer = raw.ask(1, &change(name, operation, value)).await;
+        assert_eq!(answer.responses[0].error_code, code, "{name} {value:?}");
+    }
+    assert_eq!(setting(&mut raw, "retention.bytes").await, ("5000".into(), 1));
+    assert_eq!(setting(&mut raw, "retention.ms").await, ("604800000".into(), 5));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let client = server.client().await;
+    client.create_topic("rain", 1, &[]).await.unwrap();
+    client.produce("rain", 0, batch(&["a", "b", "c"]), 1).await.unwrap().await.unwrap();
+    let mut raw = server.raw().await;
+    for (before, code, left) in [(2, 0, 2), (9, 1, -1), (-1, 0, 3)] {
+        let partition = DeleteRecordsPartition::default().with_offset(before);
+        let asked = DeleteRecordsTopic::default().with_name(topic("rain")).with_partitions(vec![partition]);
+        let answer = raw.ask(2, &DeleteRecordsRequest::default().with_topics(vec![asked])).await;
+        let answer = &answer.topics[0].partitions[0];
+        assert_eq!((answer.error_code, answer.low_watermark), (code, left));
+    }
+    assert_eq!(client.list_offsets("rain", 0, -2).await.unwrap(), 3);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cluster_is_one_broker_without_transactions() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let mut raw = server.raw().await;
+    let cluster = raw.ask(1, &DescribeClusterRequest::default()).await;
+    assert_eq!((cluster.controller_id, cluster.brokers.len()), (BrokerId(1), 1));
+    for version in 0..=6 {
+        let request = match version {
+            0..4 => FindCoordinatorRequest::default().with_key(text("g")),
+            _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g")]),
+        };
+        let response = raw.ask(version, &request).await;
+        let node = response.coordinators.first().map_or(response.node_id, |found| found.node_id);
+        assert_eq!((response.error_code, node), (0, BrokerId(1)));
+        if version >= 1 {
+            let response = raw.ask(version, &request.with_key_type(1)).await;
+            let code = response.coordinators.first().map_or(response.error_code, |found| found.error_code);
+            assert_eq!(code, 35);
+        }
+    }
+    let one = raw.ask(4, &InitProducerIdRequest::default().with_transactional_id(None)).await;
+    let two = raw.ask(0, &InitProducerIdRequest::default().with_transactional_id(None)).await;
+    assert_eq!((one.error_code, two.error_code), (0, 0));
+    assert_ne!(one.producer_id, two.producer_id);
+    let request = InitProducerIdRequest::default().with_transactional_id(Some(TransactionalId(text("tx"))));
+    assert_eq!(raw.ask(4, &request).await.error_code, 35);
+    server.stop().await;
+}

@@ -1,0 +1,10 @@
+//! The Kafka door over a real event log and real sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod admin;
+mod faults;
+mod groups;
+mod harness;
+mod offsets;
+mod records;

@@ -1,0 +1,30 @@
+//! Logical expressions → physical ones, and what they may not hold.
+
+use std::sync::Arc;
+
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use pluvio_query::QueryError;
+
+/// The physical form of an expression over `schema`.
+///
+/// # Errors
+/// Subqueries and whatever else cannot be evaluated row by row.
+pub fn physical(expression: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, QueryError> {
+    let mut subquery = false;
+    expression.apply(|e| {
+        subquery |= matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if subquery {
+        return Err(QueryError::unsupported(
+            "a subquery inside a continuous query's expression is not supported; join the table instead",
+        ));
+    }
+    let context = PhysicalPlanningContext::default();
+    Ok(create_physical_expr(expression, schema, &ExecutionProps::new(), &context)?)
+}

@@ -1,0 +1,188 @@
+//! Joins of a stream with a real-time table: a lookup by primary key.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::JoinType;
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{Expr, Join, LogicalPlan};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::cast;
+use pluvio_query::QueryError;
+use pluvio_query::tables::KeyedProvider;
+
+use super::chain::{Chain, Step};
+use super::expressions::physical;
+use super::origin::Origin;
+
+/// Which rows without a match stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookupJoin {
+    /// None.
+    Inner,
+    /// All, with NULLs.
+    Left,
+}
+
+/// A lookup of table columns by primary key.
+#[derive(Debug)]
+pub struct Lookup {
+    /// The table.
+    pub table: String,
+    /// Its primary key, computed from the row.
+    pub keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// Which of its columns are wanted.
+    pub columns: Vec<usize>,
+    /// Whether rows without a match stay.
+    pub join: LookupJoin,
+    /// A further condition on the joined row.
+    pub condition: Option<Arc<dyn PhysicalExpr>>,
+    /// Whether the table's columns come first in the output.
+    pub table_first: bool,
+    /// The joined row.
+    pub schema: SchemaRef,
+}
+
+/// The table side of a join: a keyed table, its columns as the plan sees them.
+struct Side {
+    table: String,
+    key: Vec<usize>,
+    types: Vec<DataType>,
+    columns: Vec<usize>,
+}
+
+impl Side {
+    /// The side, if the plan is just a table (renamed, or with fewer columns).
+    fn of(plan: &LogicalPlan) -> Result<Option<Self>, QueryError> {
+        match plan {
+            LogicalPlan::SubqueryAlias(alias) => Self::of(&alias.input),
+            LogicalPlan::Projection(projection) => {
+                let Some(mut side) = Self::of(&projection.input)? else { return Ok(None) };
+                let mut columns = Vec::new();
+                for expression in &projection.expr {
+                    let Expr::Column(column) = expression.clone().unalias() else { return Ok(None) };
+                    columns.push(side.columns[projection.input.schema().index_of_column(&column)?]);
+                }
+                side.columns = columns;
+                Ok(Some(side))
+            }
+            LogicalPlan::TableScan(scan) => {
+                let provider = source_as_provider(&scan.source)?;
+                let Some(keyed) = provider.downcast_ref::<KeyedProvider>() else { return Ok(None) };
+                if keyed.is_view() {
+                    let message = format!(
+                        "\"{}\" is a view that updates its rows; a join with it is not supported: join a table",
+                        keyed.name()
+                    );
+                    return Err(QueryError::unsupported(message));
+                }
+                let schema = keyed.schema();
+                let columns = scan.projection.clone().unwrap_or_else(|| (0..schema.fields().len()).collect());
+                let types = schema.fields().iter().map(|f| f.data_type().clone()).collect();
+                Ok(Some(Self { table: keyed.name().to_owned(), key: keyed.key().to_vec(), types, columns }))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn without_casts(expression: &Expr) -> &Expr {
+    match expression {
+        Expr::Cast(cast) => without_casts(&cast.expr),
+        Expr::Alias(alias) => without_casts(&alias.expr),
+        other => other,
+    }
+}
+
+/// Adds the join to the chain of its stream side.
+pub fn join(plan: &LogicalPlan, join: &Join) -> Result<Chain, QueryError> {
+    let (right, left) = (Side::of(&join.right)?, Side::of(&join.left)?);
+    let (side, stream, table_plan, table_first, on) = match (right, left) {
+        (Some(side), _) => {
+            let on: Vec<_> = join.on.clone();
+            (side, &join.left, &join.right, false, on)
+        }
+        (None, Some(side)) => {
+            let on = join.on.iter().map(|(l, r)| (r.clone(), l.clone())).collect();
+            (side, &join.right, &join.left, true, on)
+        }
+        (None, None) => {
+            return Err(QueryError::unsupported(
+                "a join of two streams is not supported yet; a stream joins a TABLE by its whole primary key",
+            ));
+        }
+    };
+    let kind = match (join.join_type, table_first) {
+        (JoinType::Inner, _) => LookupJoin::Inner,
+        (JoinType::Left, false) | (JoinType::Right, true) => LookupJoin::Left,
+        (other, _) => {
+            return Err(QueryError::unsupported(format!(
+                "a {other} join of a stream with the table \"{}\" is not supported; use JOIN or LEFT JOIN from the stream",
+                side.table
+            )));
+        }
+    };
+    let mut chain = Chain::of(stream)?;
+    chain.refuse_after_aggregate("a join")?;
+    let keys = keys(&side, &on, stream, table_plan)?;
+    let condition = join.filter.as_ref().map(|f| physical(f, plan.schema())).transpose()?;
+    let mut origins = vec![Origin::Other; side.columns.len()];
+    match table_first {
+        true => origins.append(&mut chain.origins),
+        false => origins.splice(0..0, std::mem::take(&mut chain.origins)).for_each(drop),
+    }
+    chain.origins = origins;
+    chain.lookups.push(side.table.clone());
+    chain.push(Step::Lookup(Lookup {
+        table: side.table,
+        keys,
+        columns: side.columns,
+        join: kind,
+        condition,
+        table_first,
+        schema: nullable(plan.schema().as_arrow()),
+    }));
+    Ok(chain)
+}
+
+fn nullable(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// For each key column, the stream's expression that it equals.
+fn keys(
+    side: &Side,
+    on: &[(Expr, Expr)],
+    stream: &LogicalPlan,
+    table: &LogicalPlan,
+) -> Result<Vec<Arc<dyn PhysicalExpr>>, QueryError> {
+    let mut keys = Vec::with_capacity(side.key.len());
+    let mut used = 0;
+    for key in &side.key {
+        let equals = on.iter().find(|(_, t)| match without_casts(t) {
+            Expr::Column(c) => {
+                table.schema().maybe_index_of_column(c).is_some_and(|i| side.columns[i] == *key)
+            }
+            _ => false,
+        });
+        let Some((expression, _)) = equals else { return Err(not_whole_key(side)) };
+        used += 1;
+        let expression = physical(expression, stream.schema())?;
+        let target = side.types[*key].clone();
+        keys.push(cast(expression, stream.schema().as_arrow(), target)?);
+    }
+    match used == on.len() {
+        true => Ok(keys),
+        false => Err(not_whole_key(side)),
+    }
+}
+
+fn not_whole_key(side: &Side) -> QueryError {
+    QueryError::unsupported(format!(
+        "the table \"{}\" is joined by its whole primary key and nothing else: ON {}.key = stream.column for every \
+         key column; further conditions go into WHERE",
+        side.table, side.table
+    ))
+}

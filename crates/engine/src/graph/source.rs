@@ -1,0 +1,188 @@
+//! A graph's stream: which events an epoch takes, decoded, and how event time
+//! moves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::compute::{cast, max};
+use datafusion::arrow::datatypes::TimestampMicrosecondType;
+use parking_lot::Mutex;
+use pluvio_catalog::StreamDef;
+use pluvio_eventlog::{EventLog, Partition};
+use pluvio_query::QueryError;
+use pluvio_query::functions::TIME_TYPE;
+use pluvio_query::source::{Decoded, StreamDecoder, partitions};
+
+use super::EpochRecord;
+
+/// Most bytes one epoch reads, over all partitions.
+const EPOCH_BYTES_MAX: usize = 32 << 20;
+/// Bytes read from a partition at a time.
+const READ_BYTES: usize = 4 << 20;
+
+/// The stream of a graph.
+pub struct Source {
+    stream: StreamDef,
+    log: Arc<EventLog>,
+    partitions: Vec<Arc<Partition>>,
+    decoders: Vec<Mutex<StreamDecoder>>,
+    workers: usize,
+    /// For each partition, when events last came (monotonic microseconds).
+    active_us: Vec<u64>,
+}
+
+/// What one partition gives to an epoch.
+pub struct Taken {
+    /// Which partition.
+    pub partition: usize,
+    /// Its events, decoded; several pieces if there were many.
+    pub pieces: Vec<Decoded>,
+    /// The first offset not taken.
+    pub next_offset: i64,
+}
+
+impl Source {
+    pub fn new(stream: StreamDef, log: Arc<EventLog>, workers: usize) -> Self {
+        Self { stream, log, partitions: Vec::new(), decoders: Vec::new(), workers, active_us: Vec::new() }
+    }
+
+    pub fn stream(&self) -> &StreamDef {
+        &self.stream
+    }
+
+    pub fn partitions(&self) -> &[Arc<Partition>] {
+        &self.partitions
+    }
+
+    /// Looks for new partitions and gives each a place in the record.
+    pub fn refresh(&mut self, record: &mut EpochRecord, now_us: u64) -> Result<(), QueryError> {
+        let found = partitions(&self.log, &self.stream.topic);
+        while self.decoders.len() < found.len() {
+            self.decoders.push(Mutex::new(StreamDecoder::new(&self.stream)?));
+            self.active_us.push(now_us);
+        }
+        for partition in found.iter().skip(record.cut.len()) {
+            record.cut.push(partition.start_offset());
+            record.event_time_us.push(None);
+        }
+        self.partitions = found;
+        Ok(())
+    }
+
+    /// How many events are waiting behind the cut.
+    pub fn waiting(&self, record: &EpochRecord) -> u64 {
+        let behind = |(p, cut): (&Arc<Partition>, &i64)| u64::try_from(p.end_offset() - cut).unwrap_or(0);
+        self.partitions.iter().zip(&record.cut).map(behind).sum()
+    }
+
+    /// Reads and decodes the next events of every partition, in parallel, and
+    /// hands each partition's to `work` on the thread that decoded them.
+    pub fn take<T: Send>(
+        &self,
+        record: &EpochRecord,
+        rows_max: usize,
+        work: impl Fn(Taken) -> Result<T, QueryError> + Sync,
+    ) -> Result<Vec<T>, QueryError> {
+        let active: Vec<usize> = (0..self.partitions.len())
+            .filter(|i| self.partitions[*i].end_offset() > record.cut[*i])
+            .collect();
+        let rows_each = (rows_max / active.len().max(1)).max(1);
+        let bytes_each = EPOCH_BYTES_MAX / active.len().max(1);
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new(Vec::with_capacity(active.len()));
+        let run = || {
+            while let Some(&index) = active.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let taken = self.take_partition(index, record.cut[index], rows_each, bytes_each);
+                let result = taken.and_then(&work);
+                results.lock().push((index, result));
+            }
+        };
+        let workers = self.workers.min(active.len());
+        std::thread::scope(|scope| {
+            for _ in 1..workers {
+                scope.spawn(run);
+            }
+            run();
+        });
+        let mut results = results.into_inner();
+        results.sort_by_key(|(index, _)| *index);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    fn take_partition(&self, index: usize, cut: i64, rows: usize, bytes: usize) -> Result<Taken, QueryError> {
+        let partition = &self.partitions[index];
+        let mut decoder = self.decoders[index].lock();
+        let start = partition.start_offset();
+        let mut next_offset = cut.max(start);
+        if next_offset > cut {
+            tracing::warn!(topic = %self.stream.topic, partition = index, from = cut, to = next_offset,
+                "events were deleted by retention before the job read them");
+        }
+        let end = partition.end_offset().min(next_offset + i64::try_from(rows).unwrap_or(i64::MAX));
+        let mut pieces = Vec::new();
+        let mut taken = 0;
+        while next_offset < end && taken < bytes {
+            let piece = decoder.read(partition, next_offset, end, READ_BYTES.min(bytes))?;
+            if piece.next_offset <= next_offset {
+                break;
+            }
+            next_offset = piece.next_offset;
+            taken += piece.bytes;
+            pieces.push(piece);
+        }
+        Ok(Taken { partition: index, pieces, next_offset })
+    }
+
+    /// The newest event time among these rows, in microseconds.
+    pub fn event_time_us(&self, decoded: &Decoded) -> Option<i64> {
+        let watermark = self.stream.watermark.as_ref()?;
+        let column = decoded.rows.column_by_name(&watermark.column)?;
+        let times = cast(column, &TIME_TYPE).ok()?;
+        max(times
+            .as_any()
+            .is::<datafusion::arrow::array::TimestampMicrosecondArray>()
+            .then(|| times.as_primitive::<TimestampMicrosecondType>())?)
+    }
+
+    /// Remembers that a partition had events.
+    pub fn mark_active(&mut self, partition: usize, now_us: u64) {
+        self.active_us[partition] = now_us;
+    }
+
+    /// The watermark: the oldest of the partitions' newest event times, less the
+    /// delay. Idle partitions do not count; it never goes back.
+    pub fn watermark_us(&self, record: &EpochRecord, now_us: u64) -> Option<i64> {
+        let delay_us = self.stream.watermark.as_ref()?.delay_us;
+        let idle_us = u64::try_from(self.stream.idle_timeout_ms).unwrap_or(u64::MAX).saturating_mul(1000);
+        let is_idle = |i: usize| now_us.saturating_sub(self.active_us[i]) > idle_us;
+        let times = || record.event_time_us.iter().enumerate().take(self.active_us.len());
+        let active: Option<Vec<i64>> = times().filter(|(i, _)| !is_idle(*i)).map(|(_, t)| *t).collect();
+        let newest = match active {
+            // A partition that is not idle and has no event yet holds time back.
+            None => None,
+            Some(active) if !active.is_empty() => active.into_iter().min(),
+            Some(_) => times().filter_map(|(_, t)| *t).max(),
+        };
+        let candidate = newest.map(|t| t.saturating_sub(delay_us));
+        candidate.max(record.watermark_us)
+    }
+
+    /// Lets retention delete what all jobs have taken, and no more.
+    pub fn hold(&self, graph: &str, record: Option<&EpochRecord>) {
+        for (i, partition) in self.partitions.iter().enumerate() {
+            partition.hold(graph, record.and_then(|r| r.cut.get(i).copied()));
+        }
+    }
+
+    /// Waits until everything before the cut is on disk: an epoch must not
+    /// include an event that a power failure could take back.
+    pub fn make_durable(&self, cut: &[i64]) -> Result<(), QueryError> {
+        for (partition, cut) in self.partitions.iter().zip(cut) {
+            if partition.durable_offset() < *cut {
+                partition.sync(*cut)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! The engine as the query layer sees it: makes what runs agree with the catalog.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use datafusion::logical_expr::LogicalPlan;
+use parking_lot::Mutex;
+use pluvio_catalog::{Catalog, ViewDef};
+use pluvio_foundation::ErrorKind;
+use pluvio_query::sql::parse_query;
+use pluvio_query::tables::state_table_name;
+use pluvio_query::{EpochStatus, JobStatus, Jobs, Platform, QueryError, ViewShape, plan_continuous};
+use tokio::sync::Notify;
+
+use crate::compile::{ViewPlan, compile};
+use crate::graph::{GraphHandle, GraphParts, GraphSpec, dead_letters_name, graphs, record_name};
+use crate::sink::{SinkHandle, SinkParts};
+
+/// How the engine runs.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Least time between two epochs of a job that does not say otherwise.
+    pub trigger_ms: u64,
+    /// Rows that start an epoch early, and the most it takes.
+    pub trigger_rows: usize,
+    /// Threads that decode the partitions of one epoch.
+    pub workers: usize,
+}
+
+/// The engine.
+pub struct Engine {
+    platform: Arc<Platform>,
+    options: EngineOptions,
+    runtime: tokio::runtime::Handle,
+    running: Mutex<BTreeMap<String, Running>>,
+}
+
+struct Running {
+    graph: GraphHandle,
+    sinks: Vec<SinkHandle>,
+}
+
+impl Running {
+    fn stop(&mut self) {
+        self.graph.stop();
+        self.sinks.iter_mut().for_each(SinkHandle::stop);
+    }
+}
+
+impl Engine {
+    /// An engine over the platform. Nothing runs until [`Jobs::reconcile`].
+    pub fn new(
+        platform: Arc<Platform>,
+        options: EngineOptions,
+        runtime: tokio::runtime::Handle,
+    ) -> Arc<Self> {
+        Arc::new(Self { platform, options, runtime, running: Mutex::default() })
+    }
+
+    /// Ends all jobs after the epochs at hand; sinks deliver what is committed.
+    pub fn stop(&self) {
+        let mut running = std::mem::take(&mut *self.running.lock());
+        running.values_mut().for_each(Running::stop);
+    }
+
+    /// A quantile of all latencies of a graph since its start, in milliseconds.
+    pub fn latency_ms(&self, graph: &str, quantile: f64) -> Option<f64> {
+        self.running.lock().get(graph)?.graph.shared.stats.latency_ms_total(quantile)
+    }
+
+    fn plan(&self, view: &ViewDef) -> Result<ViewPlan, QueryError> {
+        let session = self.platform.session()?;
+        let query = parse_query(&view.query)?;
+        let plan = self.runtime.block_on(plan_continuous(session.context(), query))?;
+        compile(&plan, view.emit_on_window_close)
+    }
+
+    fn start(&self, spec: GraphSpec) -> Result<Running, QueryError> {
+        let plans = spec.views.iter().map(|v| self.plan(v)).collect::<Result<Vec<_>, _>>()?;
+        let committed = Arc::new(Notify::new());
+        let trigger_ms =
+            spec.views.iter().filter_map(|v| v.trigger_ms).min().unwrap_or(self.options.trigger_ms);
+        let platform = &self.platform;
+        let sinks = spec.sinks.clone();
+        // Storage first: a sink must hold its rows before an epoch can let them go.
+        let parts = GraphParts {
+            spec,
+            plans,
+            log: Arc::clone(platform.log()),
+            store: Arc::clone(platform.store()),
+            clock: Arc::clone(platform.clock()),
+            metrics: platform.metrics().clone(),
+            trigger_ms,
+            trigger_rows: self.options.trigger_rows,
+            workers: self.options.workers,
+            committed: Arc::clone(&committed),
+        };
+        let prepared = GraphHandle::prepare(parts)?;
+        let start_sink = |def| {
+            SinkHandle::start(SinkParts {
+                def,
+                store: Arc::clone(platform.store()),
+                lakes: Arc::clone(platform.lakes()),
+                clock: Arc::clone(platform.clock()),
+                metrics: platform.metrics().clone(),
+                committed: Arc::clone(&committed),
+            })
+        };
+        let sinks = sinks.into_iter().map(start_sink).collect::<Result<Vec<_>, _>>()?;
+        Ok(Running { graph: prepared.start()?, sinks })
+    }
+}
+
+impl Jobs for Engine {
+    fn shape(&self, catalog: &Catalog, plan: &LogicalPlan, on_close: bool) -> Result<ViewShape, QueryError> {
+        compile(plan, on_close)?.shape(catalog)
+    }
+
+    fn reconcile(&self) -> Result<(), QueryError> {
+        let mut running = self.running.lock();
+        let wanted: BTreeMap<String, GraphSpec> =
+            graphs(self.platform.catalog()).into_iter().map(|g| (g.name.clone(), g)).collect();
+        let changed: Vec<String> = running
+            .iter()
+            .filter(|(name, r)| wanted.get(*name) != Some(&r.graph.spec))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in changed {
+            if let Some(mut graph) = running.remove(&name) {
+                graph.stop();
+            }
+        }
+        let mut first_error = None;
+        for (name, spec) in wanted {
+            if running.contains_key(&name) {
+                continue;
+            }
+            match self.start(spec) {
+                Ok(graph) => {
+                    running.insert(name, graph);
+                }
+                Err(error) => {
+                    tracing::error!(graph = %name, %error, "the graph cannot start");
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn forget(&self, name: &str) -> Result<(), QueryError> {
+        let store = self.platform.store();
+        for table in [name.to_owned(), state_table_name(name)] {
+            ignore_missing(if store.table(&table).is_some() { store.drop_table(&table) } else { Ok(()) })?;
+        }
+        for span in [name.to_owned(), dead_letters_name(name).to_string()] {
+            ignore_missing(if store.span(&span).is_some() { store.drop_span(&span) } else { Ok(()) })?;
+        }
+        let mut commit = store.begin();
+        commit.note(&record_name(name), None);
+        for graph in store.note_names(&record_name("")) {
+            forget_view(&mut commit, store, &graph, name)?;
+        }
+        commit.commit()?;
+        self.platform.metrics().forget(name);
+        Ok(())
+    }
+
+    fn jobs(&self) -> Vec<JobStatus> {
+        let running = self.running.lock();
+        running
+            .values()
+            .flat_map(|r| view_jobs(r).into_iter().chain(sink_jobs(r)).collect::<Vec<_>>())
+            .collect()
+    }
+
+    fn epochs(&self) -> Vec<EpochStatus> {
+        self.running.lock().values().flat_map(|r| r.graph.shared.stats.epochs()).collect()
+    }
+}
+
+/// Takes a dropped view out of its graph's record, so that a new view of the
+/// same name starts anew.
+fn forget_view(
+    commit: &mut pluvio_keytables::Commit,
+    store: &pluvio_keytables::Store,
+    graph: &str,
+    view: &str,
+) -> Result<(), QueryError> {
+    if graph == record_name(view) {
+        return Ok(());
+    }
+    let Some(bytes) = store.note(graph) else { return Ok(()) };
+    let mut record = crate::graph::EpochRecord::decode(&bytes)?;
+    if record.views.remove(view).is_some() {
+        commit.note(graph, Some(record.encode()?.into()));
+    }
+    Ok(())
+}
+
+fn ignore_missing(result: Result<(), pluvio_keytables::TableError>) -> Result<(), QueryError> {
+    match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn view_jobs(running: &Running) -> Vec<JobStatus> {
+    let shared = &running.graph.shared;
+    let record = shared.record.lock().clone();
+    let error = shared.error.lock().as_ref().map(ToString::to_string);
+    let state = *shared.state.lock();
+    let job = |view: &ViewDef| {
+        let did = record.views.get(&view.name).cloned().unwrap_or_default();
+        JobStatus {
+            name: view.name.clone(),
+            kind: "view",
+            state,
+            graph: running.graph.spec.name.clone(),
+            epoch: record.epoch.cast_signed(),
+            rows_in: did.rows_in,
+            rows_out: did.rows_out,
+            lag: shared.lag.load(Ordering::Relaxed),
+            latency_ms_p50: shared.stats.latency_ms(0.5),
+            latency_ms_p99: shared.stats.latency_ms(0.99),
+            trigger_ms: running.graph.trigger_ms,
+            error: error.clone(),
+        }
+    };
+    running.graph.spec.views.iter().map(job).collect()
+}
+
+fn sink_jobs(running: &Running) -> Vec<JobStatus> {
+    let record = running.graph.shared.record.lock().clone();
+    let job = |sink: &SinkHandle| {
+        let epoch = sink.shared.epoch.load(Ordering::Relaxed);
+        let error = sink.shared.error.lock().as_ref().map(ToString::to_string);
+        JobStatus {
+            name: sink.def.name.clone(),
+            kind: "sink",
+            state: if error.is_some() { "waiting" } else { "running" },
+            graph: running.graph.spec.name.clone(),
+            epoch: epoch.cast_signed(),
+            rows_in: record.views.get(&sink.def.from).map_or(0, |v| v.rows_out),
+            rows_out: sink.shared.rows.load(Ordering::Relaxed),
+            lag: record.epoch.saturating_sub(epoch),
+            latency_ms_p50: None,
+            latency_ms_p99: None,
+            trigger_ms: sink.def.commit_interval_ms,
+            error,
+        }
+    };
+    running.sinks.iter().map(job).collect()
+}

@@ -1,0 +1,182 @@
+//! A lake sink: follows its view's committed rows and delivers them to a Delta
+//! table, on a thread of its own. What was delivered is known from the table
+//! itself, so a crash at any instant repeats nothing and loses nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pluvio_catalog::SinkDef;
+use pluvio_foundation::{Clock, ErrorKind, Metrics};
+use pluvio_keytables::{Span, Store};
+use pluvio_lake::{LakeOptions, LakeTable};
+use pluvio_query::{Lakes, QueryError};
+use tokio::sync::Notify;
+
+/// Bytes taken from the span at a time.
+const READ_BYTES: u64 = 16 << 20;
+const RETRY_MS: u64 = 1_000;
+
+/// What others see of a sink.
+pub struct Shared {
+    pub error: Mutex<Option<QueryError>>,
+    pub rows: AtomicU64,
+    /// The last epoch in the lake.
+    pub epoch: AtomicU64,
+    stop: AtomicBool,
+    wake: Notify,
+}
+
+/// A running sink.
+pub struct SinkHandle {
+    pub def: SinkDef,
+    pub shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a sink is built from.
+pub struct SinkParts {
+    pub def: SinkDef,
+    pub store: Arc<Store>,
+    pub lakes: Arc<Lakes>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+    /// Told after every commit of the graph.
+    pub committed: Arc<Notify>,
+}
+
+impl SinkHandle {
+    /// Holds the view's rows that are not delivered yet and starts the thread.
+    ///
+    /// # Errors
+    /// The view has no rows of its own, or the thread cannot start.
+    pub fn start(parts: SinkParts) -> Result<Self, QueryError> {
+        let missing =
+            || QueryError::new(ErrorKind::NotFound, format!("\"{}\" keeps no rows", parts.def.from));
+        let span = parts.store.span(&parts.def.from).ok_or_else(missing)?;
+        // Until the lake says what it has, everything is held.
+        span.hold(&parts.def.name, Some(0));
+        let def = parts.def.clone();
+        let shared = Arc::new(Shared {
+            error: Mutex::new(None),
+            rows: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            wake: Notify::new(),
+        });
+        let worker = Worker { parts, span, shared: Arc::clone(&shared) };
+        let failed =
+            |e: std::io::Error| QueryError::new(ErrorKind::Io, format!("cannot start a thread: {e}"));
+        let name = format!("sink {}", def.name);
+        let thread = std::thread::Builder::new().name(name).spawn(move || worker.run()).map_err(failed)?;
+        Ok(Self { def, shared, thread: Some(thread) })
+    }
+
+    /// Delivers what is committed and ends the thread.
+    pub fn stop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(sink = %self.def.name, "the sink's thread ended by a panic");
+        }
+    }
+}
+
+struct Worker {
+    parts: SinkParts,
+    span: Arc<Span>,
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    fn run(self) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("lake")
+            .enable_all()
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                *self.shared.error.lock() = Some(QueryError::new(ErrorKind::Internal, error.to_string()));
+                return;
+            }
+        };
+        runtime.block_on(async {
+            while let Err(error) = self.follow().await {
+                tracing::warn!(sink = %self.parts.def.name, %error, "the sink failed and is tried again");
+                *self.shared.error.lock() = Some(error);
+                if self.shared.stop.load(Ordering::Acquire) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+            }
+        });
+    }
+
+    async fn open(&self) -> Result<Arc<LakeTable>, QueryError> {
+        let def = &self.parts.def;
+        if let Some(table) = self.parts.lakes.get(&def.lake) {
+            return Ok(table);
+        }
+        let options = LakeOptions {
+            retention_ms: def.retention_ms,
+            metrics: self.parts.metrics.clone(),
+            clock: Arc::clone(&self.parts.clock),
+            ..LakeOptions::default()
+        };
+        let path = self.parts.lakes.path(&def.lake);
+        let table = LakeTable::open(&path, &def.lake, self.span.schema(), options).await?;
+        self.parts.lakes.insert(&def.lake, Arc::clone(&table));
+        Ok(table)
+    }
+
+    /// Delivers until told to stop.
+    async fn follow(&self) -> Result<(), QueryError> {
+        let def = &self.parts.def;
+        let table = self.open().await?;
+        let delivered = table.committed_epoch(&def.name).and_then(|e| u64::try_from(e).ok()).unwrap_or(0);
+        self.delivered(&table, delivered);
+        let mut writer = table.writer(&def.name);
+        let mut written = delivered;
+        let mut last_commit_us = self.parts.clock.monotonic_us();
+        loop {
+            let stopping = self.shared.stop.load(Ordering::Acquire);
+            let committed = self.parts.committed.notified();
+            let pieces = self.span.read(Some(written), READ_BYTES)?;
+            let idle = pieces.is_empty();
+            for (tag, rows) in pieces {
+                writer.write(tag.cast_signed(), &rows)?;
+                written = tag;
+            }
+            let waited_us = self.parts.clock.monotonic_us().saturating_sub(last_commit_us);
+            let due = waited_us >= def.commit_interval_ms.saturating_mul(1000);
+            let full = writer.buffered_bytes() >= def.commit_bytes;
+            if writer.buffered_rows() > 0 && (due || full || (stopping && idle)) {
+                if let Some(done) = writer.commit().await? {
+                    self.delivered(&table, u64::try_from(done.epoch).unwrap_or(0));
+                }
+                last_commit_us = self.parts.clock.monotonic_us();
+                table.maintain().await?;
+            }
+            *self.shared.error.lock() = None;
+            if idle {
+                if stopping {
+                    return Ok(());
+                }
+                let pause = tokio::time::sleep(Duration::from_millis(50));
+                tokio::select! { () = committed => {}, () = pause => {}, () = self.shared.wake.notified() => {} }
+            }
+        }
+    }
+
+    fn delivered(&self, table: &LakeTable, epoch: u64) {
+        self.span.hold(&self.parts.def.name, Some(epoch));
+        self.shared.epoch.store(epoch, Ordering::Relaxed);
+        self.shared.rows.store(table.rows(), Ordering::Relaxed);
+    }
+}

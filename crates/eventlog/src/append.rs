@@ -1,0 +1,336 @@
+//! Appending, and making what was appended durable.
+
+use crate::error::IoContext;
+use crate::index::Index;
+use crate::partition::{ClosedSegment, Partition, Writer};
+use crate::producers::Verdict;
+use crate::read::StoredBatch;
+use crate::segment::{Segment, write_unsynced};
+use crate::{LogError, layout};
+use bytes::{Bytes, BytesMut};
+use pluvio_foundation::ErrorKind;
+use pluvio_wire_kafka::records::{BatchHeader, parse_header, set_base_offset, set_leader_epoch};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Snapshots of producers kept per partition: the newest, and one to fall back.
+const SNAPSHOTS_KEPT: usize = 2;
+
+/// Where a batch went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of its first event.
+    pub base_offset: i64,
+    /// The offset of its last event.
+    pub last_offset: i64,
+    /// When it was appended, in milliseconds since 1970.
+    pub append_time_ms: i64,
+    /// Whether it was in the log already: an idempotent producer sent it
+    /// again, and this tells where the first one went.
+    pub duplicate: bool,
+}
+
+impl Partition {
+    /// Appends ONE batch of the stored format, whose checksum was verified.
+    /// It is given its offsets, written to the file (not synced) and visible to
+    /// readers when this returns. Its bytes are copied once, so that the memory
+    /// kept is exactly the batch and not the request it came in.
+    ///
+    /// Fails with `InvalidBatch`, `TooLarge`, `OutOfOrderSequence`,
+    /// `StaleProducerEpoch`, `DiskFull` (nothing changed; works again once
+    /// there is space), `PartitionFailed`, `TopicDeleted`, `Closed` or `Io`.
+    pub fn append(&self, batch: Bytes) -> Result<Appended, LogError> {
+        let header = self.check_batch(&batch)?;
+        let mut writer = self.writer.lock();
+        self.check_usable()?;
+        if let Some(appended) = self.judge(&writer, &header)? {
+            return Ok(appended);
+        }
+        let shared = &self.shared;
+        if let Err(full) = shared.space.admit(batch.len(), &*shared.disk, &*shared.clock) {
+            shared.cells.refused_disk_full.add(1);
+            return Err(full);
+        }
+        let base_offset = self.end_offset();
+        let last_offset = base_offset
+            .checked_add(i64::from(header.last_offset_delta))
+            .filter(|last| *last < i64::MAX)
+            .ok_or_else(|| self.invalid("the partition has no offsets left"))?;
+        let header = BatchHeader { base_offset, ..header };
+        let segment = self.segment_for(&mut writer, &header)?;
+        let bytes = stored(&batch, base_offset);
+        self.write(&mut writer, &segment, &bytes)?;
+        let append_time_ms = shared.clock.now_ms();
+        self.note_places(&segment, &header, append_time_ms);
+        writer.producers.note(&header, append_time_ms);
+        self.publish(&mut writer, &header, bytes, append_time_ms);
+        Ok(Appended { base_offset, last_offset, append_time_ms, duplicate: false })
+    }
+
+    fn check_batch(&self, batch: &Bytes) -> Result<BatchHeader, LogError> {
+        let bytes_max = self.topic.config.read().max_message_bytes;
+        if batch.len() > bytes_max {
+            let (topic, bytes) = (self.topic.name.clone(), batch.len());
+            return Err(LogError::TooLarge { topic, bytes, bytes_max });
+        }
+        let header = parse_header(batch).map_err(|error| self.invalid(&error.to_string()))?;
+        if header.total_bytes() != batch.len() {
+            let (says, has) = (header.total_bytes(), batch.len());
+            return Err(self.invalid(&format!("its header says {says} bytes, there are {has}")));
+        }
+        if header.last_offset_delta < 0 || header.records_count < 0 {
+            return Err(self.invalid("it has a negative number of records"));
+        }
+        Ok(header)
+    }
+
+    fn invalid(&self, reason: &str) -> LogError {
+        let (topic, reason) = (self.topic.name.clone(), reason.to_owned());
+        LogError::InvalidBatch { topic, partition: self.index(), reason }
+    }
+
+    /// What the producer's history says: append (`None`), or where it already is.
+    fn judge(&self, writer: &Writer, header: &BatchHeader) -> Result<Option<Appended>, LogError> {
+        let (topic, partition, producer_id) = (&self.topic.name, self.index(), header.producer_id);
+        match writer.producers.judge(header) {
+            Verdict::New => Ok(None),
+            Verdict::Duplicate { base_offset, append_time_ms } => {
+                self.topic.duplicates.add(1);
+                let last_offset = base_offset + i64::from(header.last_offset_delta);
+                Ok(Some(Appended { base_offset, last_offset, append_time_ms, duplicate: true }))
+            }
+            Verdict::OutOfOrder { expected } => {
+                let (topic, sequence) = (topic.clone(), header.base_sequence);
+                Err(LogError::OutOfOrderSequence { topic, partition, producer_id, sequence, expected })
+            }
+            Verdict::StaleEpoch { current } => {
+                let (topic, epoch) = (topic.clone(), header.producer_epoch);
+                Err(LogError::StaleProducerEpoch { topic, partition, producer_id, epoch, current })
+            }
+        }
+    }
+
+    /// The segment that this batch goes to; a new one if the newest is full.
+    fn segment_for(&self, writer: &mut Writer, header: &BatchHeader) -> Result<Arc<Segment>, LogError> {
+        let newest = self.segments.read().last().cloned();
+        if let Some(newest) = newest {
+            let segment_bytes = self.topic.config.read().segment_bytes;
+            let bytes = newest.bytes() + header.total_bytes() as u64;
+            let offsets = header.last_offset().saturating_sub(newest.base_offset);
+            if newest.bytes() == 0 || (bytes <= segment_bytes && u32::try_from(offsets).is_ok()) {
+                return Ok(newest);
+            }
+            return self.roll(writer, &newest);
+        }
+        self.make_segment(writer, header.base_offset)
+    }
+
+    /// Closes the newest segment and begins another.
+    pub(crate) fn roll(&self, writer: &mut Writer, newest: &Arc<Segment>) -> Result<Arc<Segment>, LogError> {
+        let end_offset = self.end_offset();
+        let next = self.make_segment(writer, end_offset)?;
+        newest.close(&self.shared);
+        let producers = writer.producers.encode(end_offset);
+        writer.closed.push(ClosedSegment { segment: Arc::clone(newest), end_offset, producers });
+        Ok(next)
+    }
+
+    pub(crate) fn make_segment(
+        &self,
+        writer: &mut Writer,
+        base_offset: i64,
+    ) -> Result<Arc<Segment>, LogError> {
+        let (shared, folder) = (&self.shared, self.folder());
+        if !writer.folder_made {
+            shared.disk.create_dir_all(&folder).map_err(|error| self.refused("create", &folder, error))?;
+            writer.folder_made = true;
+        }
+        let segment = Arc::new(Segment::new(base_offset, layout::segment(&folder, base_offset), 0));
+        segment.keep_growing(Index::new(base_offset), shared.clock.now_ms());
+        segment.create(shared).map_err(|error| self.refused("create", &segment.path, error))?;
+        writer.names_unsynced = true;
+        self.segments.write().push(Arc::clone(&segment));
+        Ok(segment)
+    }
+
+    /// Writes at the segment's end. What was written of a refused batch is cut
+    /// off again, so that the file ends with whole batches.
+    fn write(&self, writer: &mut Writer, segment: &Arc<Segment>, bytes: &Bytes) -> Result<(), LogError> {
+        let file = segment.file(&self.shared)?;
+        let position = segment.bytes();
+        let written = file.write_all_at(bytes, position);
+        // A cut must become durable too, or a crash brings back what was cut.
+        self.mark_unsynced(writer, segment);
+        let Err(error) = written else { return Ok(()) };
+        if let Err(cut) = file.truncate(position) {
+            let path = segment.path.display();
+            self.fail(&format!("a write to {path} failed ({error}) and could not be undone ({cut})"));
+        }
+        Err(self.refused("write", &segment.path, error))
+    }
+
+    fn refused(&self, what: &'static str, path: &std::path::Path, source: std::io::Error) -> LogError {
+        if ErrorKind::of_io(&source) == ErrorKind::DiskFull {
+            self.shared.cells.refused_disk_full.add(1);
+            return self.shared.space.refused(&*self.shared.disk);
+        }
+        LogError::Io { what, path: path.to_owned(), source }
+    }
+
+    fn note_places(&self, segment: &Segment, header: &BatchHeader, append_time_ms: i64) {
+        let position = segment.bytes();
+        if let Some(index) = segment.places.lock().index.as_mut() {
+            index.push(header, position);
+            index.last_append_ms = append_time_ms;
+        }
+        segment.set_bytes(position + header.total_bytes() as u64);
+    }
+
+    /// Lets readers see the batch.
+    fn publish(&self, writer: &mut Writer, header: &BatchHeader, bytes: Bytes, append_time_ms: i64) {
+        let topic = &self.topic;
+        topic.bytes_appended.add(bytes.len() as u64);
+        topic.records_appended.add(u64::from(header.records_count.unsigned_abs()));
+        let last_offset = header.last_offset();
+        let batch = StoredBatch {
+            bytes,
+            base_offset: header.base_offset,
+            last_offset,
+            records: header.records_count.unsigned_abs(),
+            append_time_ms: Some(append_time_ms),
+        };
+        self.shared.tails.push(&topic.tail, &self.tail, batch);
+        writer.sidecars_stale = true;
+        self.set_end(last_offset + 1);
+    }
+
+    /// Notes that the segment's file differs from what the disk surely holds.
+    fn mark_unsynced(&self, writer: &mut Writer, segment: &Arc<Segment>) {
+        if !writer.unsynced.last().is_some_and(|last| Arc::ptr_eq(last, segment)) {
+            writer.unsynced.push(Arc::clone(segment));
+        }
+        if !self.dirty.swap(true, Ordering::AcqRel)
+            && let Some(me) = self.me.upgrade()
+        {
+            self.shared.syncs.add_dirty(me);
+        }
+    }
+
+    /// Makes everything appended so far durable and wakes who waits for it. A
+    /// failure marks the partition as failed.
+    pub(crate) fn sync_round(&self) {
+        self.sync_round_upto(i64::MAX);
+    }
+
+    /// The same for a caller who waits only for what lies before `upto`: the
+    /// round that was running when it came may have done that already.
+    pub(crate) fn sync_round_upto(&self, upto: i64) {
+        {
+            let _syncing = self.syncing.lock();
+            if self.durable_offset() < upto {
+                self.sync_locked();
+            }
+        }
+        self.pass_on_wanted();
+    }
+
+    /// The round itself; the caller holds `syncing`.
+    pub(crate) fn sync_locked(&self) {
+        let mut writer = self.writer.lock();
+        self.dirty.store(false, Ordering::Release);
+        let target = self.end_offset();
+        let segments = std::mem::take(&mut writer.unsynced);
+        let names = std::mem::take(&mut writer.names_unsynced);
+        let closed = std::mem::take(&mut writer.closed);
+        drop(writer);
+        if self.check_failed() {
+            return;
+        }
+        if let Err(error) = self.sync_files(&segments, names) {
+            self.fail(&format!("a sync failed ({error}), so what the disk holds is not known"));
+            return;
+        }
+        self.durable.fetch_max(target, Ordering::AcqRel);
+        self.durable_changed.notify_waiters();
+        for closed in closed {
+            self.write_closed(&closed);
+        }
+    }
+
+    fn sync_files(&self, segments: &[Arc<Segment>], names: bool) -> Result<(), LogError> {
+        let shared = &self.shared;
+        for segment in segments {
+            let file = segment.file(shared)?;
+            let began_us = shared.clock.monotonic_us();
+            file.sync().doing("sync", &segment.path)?;
+            shared.cells.fsyncs.add(1);
+            shared.cells.fsync_us.add(shared.clock.monotonic_us().saturating_sub(began_us));
+        }
+        if names { self.sync_names() } else { Ok(()) }
+    }
+
+    /// Makes the names of the segments, and of their folder, durable.
+    pub(crate) fn sync_names(&self) -> Result<(), LogError> {
+        for folder in [&self.folder(), &self.topic.folder] {
+            self.shared.disk.sync_dir(folder).doing("sync", folder)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the sidecars of a closed segment. Without them a start is slower
+    /// and nothing is lost, so a failure is only told.
+    fn write_closed(&self, closed: &ClosedSegment) {
+        let written = closed
+            .segment
+            .write_sidecar(&self.shared)
+            .and_then(|()| self.write_snapshot(closed.end_offset, &closed.producers));
+        if let Err(error) = written
+            && !self.topic.is_deleted()
+        {
+            tracing::warn!("{}: {error}", self.label());
+        }
+    }
+
+    fn write_snapshot(&self, offset: i64, bytes: &[u8]) -> Result<(), LogError> {
+        let folder = self.folder();
+        write_unsynced(&self.shared, &layout::snapshot(&folder, offset), bytes)?;
+        let old = {
+            let snapshots = &mut self.writer.lock().snapshots;
+            snapshots.retain(|known| *known != offset);
+            snapshots.push(offset);
+            let over = snapshots.len().saturating_sub(SNAPSHOTS_KEPT);
+            snapshots.drain(..over).collect::<Vec<_>>()
+        };
+        for offset in old {
+            let path = layout::snapshot(&folder, offset);
+            self.shared.disk.remove_file(&path).doing("remove", &path)?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable and writes what makes the next start quick.
+    pub(crate) fn close(&self) {
+        self.sync_round();
+        let _syncing = self.syncing.lock();
+        let mut writer = self.writer.lock();
+        let end_offset = self.end_offset();
+        if !writer.sidecars_stale || self.check_failed() || self.durable_offset() < end_offset {
+            return;
+        }
+        writer.sidecars_stale = false;
+        let producers = writer.producers.encode(end_offset);
+        drop(writer);
+        let newest = self.segments.read().last().cloned();
+        if let Some(segment) = newest {
+            self.write_closed(&ClosedSegment { segment, end_offset, producers });
+        }
+    }
+}
+
+/// The batch with its offset and our leader epoch in it.
+fn stored(batch: &Bytes, base_offset: i64) -> Bytes {
+    let mut bytes = BytesMut::from(&batch[..]);
+    set_base_offset(&mut bytes, base_offset);
+    set_leader_epoch(&mut bytes, 0);
+    bytes.freeze()
+}

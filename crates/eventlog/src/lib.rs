@@ -1,0 +1,85 @@
+//! The event log: topics, partitions, and record batches of Kafka's format 2,
+//! stored as they came.
+//!
+//! # Promises
+//! - What [`Partition::append`] returned is visible to readers at once, and
+//!   durable once [`Partition::durable`] or [`Partition::sync`] returned: it
+//!   survives any crash, byte for byte, in order, exactly once.
+//! - Offsets of a partition have no gaps and are never given out twice.
+//! - An idempotent producer's batch is appended once, also when it is sent
+//!   again after a restart.
+//! - Damage to durable events is reported and kept aside, never dropped in
+//!   silence, and never keeps the rest from being read.
+//! - A full disk refuses appends and nothing else; they work again once there
+//!   is space.
+//! - Memory is bounded by [`LogOptions`] and about 1 KiB per partition.
+//!
+//! # What it does not do
+//! It does not look into records (except to find a time), does not compact by
+//! key yet, does not verify the checksum of what is appended (the door did),
+//! knows no consumer groups and no transactions, and does not guard against two
+//! processes in one folder.
+//!
+//! # Layout on disk
+//! ```text
+//! checkpoint                          what is durable, per partition   checkpoint.rs
+//! producer-ids                        producer ids handed out          producer_ids.rs
+//! topics/<name>/meta.json             id, partitions, configuration    meta.rs
+//! topics/<name>/<partition>/          made with the first append
+//!     <base offset>.log               a segment: batches, nothing else
+//!     <base offset>.index             where offsets and times are      index.rs
+//!     <offset>.producers              idempotent producers             producers.rs
+//!     <base offset>-<position>-<bytes>.quarantined    damaged bytes    quarantine.rs
+//!     <offset>-<n>.cut                what recovery cut off            recovery.rs
+//! deleted/<topic id>/                 a topic being removed
+//! ```
+//! Offsets in names have 20 digits. A batch in a segment is the producer's,
+//! with its base offset set and leader epoch 0: both lie outside its checksum.
+//! Everything but the segments, `meta.json` and `producer-ids` can be lost and
+//! is made again.
+//!
+//! # Threads
+//! [`LogOptions::sync_threads`] that sync, one that writes checkpoints and
+//! removes old segments; none without [`LogOptions::background`].
+//!
+//! # Numbers
+//! By topic: `log_bytes_appended`, `log_records_appended`,
+//! `log_duplicate_batches`. Of the whole log: `log_tail_bytes`, `log_fsyncs`,
+//! `log_fsync_us`, `log_appends_refused_disk_full`, `log_quarantined_bytes`,
+//! `log_failed_partitions`, `log_removed_segments`.
+
+mod append;
+mod checkpoint;
+mod error;
+mod index;
+mod layout;
+mod log;
+mod meta;
+mod open_files;
+mod options;
+mod partition;
+mod producer_ids;
+mod producers;
+mod quarantine;
+mod read;
+mod recovery;
+mod retention;
+#[cfg(test)]
+mod samples;
+mod scan;
+mod sealed;
+mod segment;
+mod shared;
+mod space;
+mod sync;
+mod tail;
+mod topic;
+mod walk;
+
+pub use append::Appended;
+pub use error::LogError;
+pub use log::EventLog;
+pub use options::{LogOptions, TopicConfig};
+pub use partition::Partition;
+pub use read::{Read, StoredBatch};
+pub use topic::Topic;

@@ -1,0 +1,431 @@
+//! The log as a whole: its topics, its threads, its beginning and its end.
+
+use crate::checkpoint::{self, Known};
+use crate::error::IoContext;
+use crate::meta::Meta;
+use crate::options::{check_partitions, check_topic_name};
+use crate::partition::Partition;
+use crate::producer_ids::ProducerIds;
+use crate::recovery::Checkpointed;
+use crate::shared::Shared;
+use crate::topic::{Topic, TopicInfo};
+use crate::{LogError, LogOptions, TopicConfig, layout, meta, sync};
+use crossbeam_channel::{RecvTimeoutError, Sender};
+use parking_lot::{Mutex, RwLock};
+use pluvio_foundation::{Clock, Disk, Metrics, Random};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Most threads that look through partitions at the start.
+const RECOVERY_THREADS_MAX: usize = 8;
+
+/// The event log. One process may have a folder open at a time; nothing here
+/// guards against a second one.
+#[derive(Debug)]
+pub struct EventLog {
+    shared: Arc<Shared>,
+    producer_ids: ProducerIds,
+    /// Held while topics are made, changed or deleted.
+    changing: Mutex<()>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Dropped to stop the maintenance thread.
+    running: Mutex<Option<Sender<()>>>,
+}
+
+impl EventLog {
+    /// Opens the log in `dir`, made if absent, and recovers what a crash left:
+    /// see [`EventLog::recovery_report`].
+    ///
+    /// Fails with `Io` if the folder cannot be used, and with `DiskFull` if
+    /// there is no room to keep what recovery would cut off.
+    pub fn open(
+        dir: &Path,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        metrics: Metrics,
+        options: LogOptions,
+    ) -> Result<Arc<Self>, LogError> {
+        layout::make_folder(&*disk, &dir.join(layout::TOPICS))?;
+        let shared = Arc::new(Shared::new(dir.to_owned(), disk, clock, random, metrics, options));
+        let mut reports = Vec::new();
+        let producer_ids = ProducerIds::open(dir, &*shared.disk, &*shared.clock, &mut reports)?;
+        reports.into_iter().for_each(|line| shared.report(line));
+        remove_deleted(&shared)?;
+        open_topics(&shared)?;
+        shared.write_checkpoint()?;
+        let log = Self {
+            shared,
+            producer_ids,
+            changing: Mutex::default(),
+            threads: Mutex::default(),
+            running: Mutex::default(),
+        };
+        log.start_threads()?;
+        Ok(Arc::new(log))
+    }
+
+    fn start_threads(&self) -> Result<(), LogError> {
+        if !self.shared.options.background {
+            return Ok(());
+        }
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(work)
+                .doing("start a thread for", &self.shared.root)
+        };
+        for _ in 0..self.shared.options.sync_threads.max(1) {
+            let shared = Arc::clone(&self.shared);
+            let syncer = spawn("log-sync", Box::new(move || sync::run(&shared)))?;
+            self.threads.lock().push(syncer);
+        }
+        let (running, stopped) = crossbeam_channel::bounded::<()>(0);
+        let shared = Arc::clone(&self.shared);
+        let maintenance = spawn("log-maintenance", Box::new(move || maintain(&shared, &stopped)))?;
+        self.threads.lock().push(maintenance);
+        *self.running.lock() = Some(running);
+        Ok(())
+    }
+
+    /// Makes a topic. It is there after any crash once this returns.
+    ///
+    /// Fails with `InvalidTopic`, `TopicExists`, `Closed` or `Io`.
+    pub fn create_topic(
+        &self,
+        name: &str,
+        partitions: u32,
+        config: TopicConfig,
+    ) -> Result<Arc<Topic>, LogError> {
+        check_topic_name(name)?;
+        check_partitions(name, partitions)?;
+        config.check(name)?;
+        let _changing = self.changing.lock();
+        self.shared.check_open()?;
+        if self.topic(name).is_some() {
+            return Err(LogError::TopicExists { topic: name.to_owned() });
+        }
+        let shared = &self.shared;
+        let meta = Meta { name: name.to_owned(), id: shared.random.uuid(), partitions, config };
+        let topics = shared.root.join(layout::TOPICS);
+        let folder = topics.join(name);
+        if shared.disk.exists(&folder) {
+            let reason = "a topic's folder that could not be read is in the way; repair or move it".into();
+            return Err(LogError::Corrupt { path: folder, reason });
+        }
+        let made = shared
+            .disk
+            .create_dir_all(&folder)
+            .doing("create", &folder)
+            .and_then(|()| meta.write(&*shared.disk, &folder))
+            .and_then(|()| shared.disk.sync_dir(&topics).doing("sync", &topics));
+        if let Err(error) = made {
+            // What cannot be removed now is removed at the next start.
+            let _ = shared.disk.remove_dir_all(&folder);
+            return Err(error);
+        }
+        let topic = new_topic(shared, meta);
+        shared.topics.write().insert(name.to_owned(), Arc::clone(&topic));
+        Ok(topic)
+    }
+
+    /// Deletes a topic with all its events. It is gone after any crash once
+    /// this returns.
+    ///
+    /// Fails with `TopicNotFound`, `Closed` or `Io`.
+    pub fn delete_topic(&self, name: &str) -> Result<(), LogError> {
+        let _changing = self.changing.lock();
+        self.shared.check_open()?;
+        let topic = self.known(name)?;
+        let (shared, info) = (&self.shared, &topic.info);
+        let deleted = shared.root.join(layout::DELETED);
+        let target = deleted.join(meta::hex(&info.id));
+        layout::make_folder(&*shared.disk, &deleted)?;
+        shared.disk.rename(&info.folder, &target).doing("rename", &info.folder)?;
+        info.set_deleted();
+        shared.topics.write().remove(name);
+        for partition in topic.partitions() {
+            partition.durable_changed.notify_waiters();
+        }
+        shared.tails.forget(&info.tail);
+        shared.metrics.forget(name);
+        let topics = shared.root.join(layout::TOPICS);
+        shared.disk.sync_dir(&topics).doing("sync", &topics)?;
+        shared.disk.sync_dir(&deleted).doing("sync", &deleted)?;
+        shared.disk.remove_dir_all(&target).doing("remove", &target)
+    }
+
+    /// Raises the number of partitions to `total`.
+    ///
+    /// Fails with `TopicNotFound`, `InvalidTopic` (fewer than there are, or too
+    /// many), `Closed` or `Io`.
+    pub fn add_partitions(&self, name: &str, total: u32) -> Result<(), LogError> {
+        check_partitions(name, total)?;
+        let _changing = self.changing.lock();
+        self.shared.check_open()?;
+        let topic = self.known(name)?;
+        let present = count(&topic);
+        if total < present {
+            let reason = format!("it has {present} partitions; they can be added to, not removed");
+            return Err(LogError::InvalidTopic { topic: name.to_owned(), reason });
+        }
+        self.write_meta(&topic, total, topic.config())?;
+        let mut partitions = topic.partitions.write();
+        for index in present..total {
+            partitions.push(Partition::new(&self.shared, &topic.info, index.cast_signed()));
+        }
+        Ok(())
+    }
+
+    /// Replaces a topic's configuration.
+    ///
+    /// Fails with `TopicNotFound`, `InvalidTopic`, `Closed` or `Io`.
+    pub fn alter_topic(&self, name: &str, config: TopicConfig) -> Result<(), LogError> {
+        config.check(name)?;
+        let _changing = self.changing.lock();
+        self.shared.check_open()?;
+        let topic = self.known(name)?;
+        self.write_meta(&topic, count(&topic), config.clone())?;
+        *topic.info.config.write() = config;
+        Ok(())
+    }
+
+    fn write_meta(&self, topic: &Topic, partitions: u32, config: TopicConfig) -> Result<(), LogError> {
+        let meta = Meta { name: topic.name().to_owned(), id: topic.id(), partitions, config };
+        meta.write(&*self.shared.disk, &topic.info.folder)
+    }
+
+    fn known(&self, name: &str) -> Result<Arc<Topic>, LogError> {
+        self.topic(name).ok_or_else(|| LogError::TopicNotFound { topic: name.to_owned() })
+    }
+
+    /// A topic by name.
+    pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.shared.topics.read().get(name).cloned()
+    }
+
+    /// A topic by id.
+    pub fn topic_by_id(&self, id: [u8; 16]) -> Option<Arc<Topic>> {
+        self.shared.topics.read().values().find(|topic| topic.id() == id).cloned()
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> Vec<Arc<Topic>> {
+        self.shared.topics.read().values().cloned().collect()
+    }
+
+    /// An id for an idempotent producer, never handed out before and never
+    /// again.
+    ///
+    /// Fails with `Closed` or `Io`.
+    pub fn new_producer_id(&self) -> Result<i64, LogError> {
+        self.shared.check_open()?;
+        self.producer_ids.take(&*self.shared.disk)
+    }
+
+    /// What recovery found at the open, and what reads found damaged since: a
+    /// line each, naming topic, partition, offset and file.
+    pub fn recovery_report(&self) -> Vec<String> {
+        self.shared.reports()
+    }
+
+    /// What the log's threads do from time to time, done now: syncs what is
+    /// unsynced, writes the checkpoint, removes what is beyond its retention.
+    ///
+    /// Fails with the first error, after trying all partitions.
+    pub fn tick(&self) -> Result<(), LogError> {
+        self.shared.check_open()?;
+        for partition in self.shared.syncs.take_dirty() {
+            partition.sync_round();
+        }
+        self.shared.write_checkpoint()?;
+        retain_all(&self.shared)
+    }
+
+    /// Makes everything durable, writes what makes the next start quick, and
+    /// stops the threads. Appends and waits fail from here on; what is
+    /// appended can still be read. Does nothing the second time.
+    pub fn close(&self) {
+        if !self.shared.close() {
+            return;
+        }
+        self.shared.syncs.stop();
+        self.running.lock().take();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for joining in threads.into_iter().filter(|joining| joining.thread().id() != thread::current().id()) {
+            // A thread that panicked has nothing more to say here.
+            let _ = joining.join();
+        }
+        for partition in self.shared.partitions() {
+            partition.close();
+            partition.durable_changed.notify_waiters();
+        }
+        if let Err(error) = self.shared.write_checkpoint() {
+            tracing::warn!("at the close of the event log: {error}");
+        }
+    }
+}
+
+impl Drop for EventLog {
+    fn drop(&mut self) {
+        self.close();
+        self.shared.topics.write().clear();
+        drop(self.shared.syncs.take_dirty());
+    }
+}
+
+fn count(topic: &Topic) -> u32 {
+    u32::try_from(topic.partitions.read().len()).unwrap_or(u32::MAX)
+}
+
+fn new_topic(shared: &Arc<Shared>, meta: Meta) -> Arc<Topic> {
+    let info = Arc::new(TopicInfo::new(shared, &meta.name, meta.id, meta.config));
+    let partitions = (0..meta.partitions).map(|index| Partition::new(shared, &info, index.cast_signed()));
+    let partitions = RwLock::new(partitions.collect());
+    Arc::new(Topic { info, partitions })
+}
+
+/// Finishes deletions that a crash interrupted.
+fn remove_deleted(shared: &Shared) -> Result<(), LogError> {
+    let deleted = shared.root.join(layout::DELETED);
+    for name in shared.disk.list(&deleted).doing("list", &deleted)? {
+        let path = deleted.join(name);
+        shared.disk.remove_dir_all(&path).doing("remove", &path)?;
+    }
+    Ok(())
+}
+
+fn open_topics(shared: &Arc<Shared>) -> Result<(), LogError> {
+    let path = shared.root.join(checkpoint::FILE_NAME);
+    let file = shared.disk.exists(&path).then(|| shared.disk.read(&path, checkpoint::FILE_BYTES_MAX));
+    let file = file.transpose().doing("read", &path)?;
+    let known = file.as_deref().and_then(checkpoint::decode);
+    if file.is_some() && known.is_none() {
+        let line = format!("{} is damaged; the newest segments are checked in full", path.display());
+        shared.report(line);
+    }
+    let folder = shared.root.join(layout::TOPICS);
+    for name in shared.disk.list(&folder).doing("list", &folder)? {
+        if let Some(meta) = read_topic(shared, &folder.join(&name), &name)? {
+            shared.topics.write().insert(name, new_topic(shared, meta));
+        }
+    }
+    let mut partitions = Vec::new();
+    for topic in shared.topics.read().values() {
+        // Most partitions of a wide topic are empty and have no folder.
+        let folder = &topic.info.folder;
+        let folders: HashSet<String> = shared.disk.list(folder).doing("list", folder)?.into_iter().collect();
+        for partition in topic.partitions() {
+            let key = (topic.id(), partition.index());
+            let known = match &known {
+                None => Checkpointed::Lost,
+                Some(known) => Checkpointed::Known(known.partitions.get(&key).copied().unwrap_or_default()),
+            };
+            let absent = known == Checkpointed::Lost || known == Checkpointed::Known(Known::default());
+            if !absent || folders.contains(&partition.index().to_string()) {
+                partitions.push((partition, known));
+            }
+        }
+    }
+    recover_all(shared, &partitions)
+}
+
+/// A topic's description. A topic that cannot be read is reported and left
+/// alone, so that the others are served.
+fn read_topic(shared: &Shared, folder: &Path, name: &str) -> Result<Option<Meta>, LogError> {
+    let disk = &shared.disk;
+    if !disk.exists(&folder.join(meta::FILE_NAME)) {
+        let holds_events = |name: &String| name.parse::<u32>().is_ok();
+        if disk.list(folder).doing("list", folder)?.iter().any(holds_events) {
+            let shown = folder.display();
+            shared.report(format!("{shown} holds events but no {}; it is left alone", meta::FILE_NAME));
+        } else {
+            // Its creation, or its deletion, was cut short by a crash.
+            disk.remove_dir_all(folder).doing("remove", folder)?;
+        }
+        return Ok(None);
+    }
+    match Meta::read(&**disk, folder) {
+        Ok(meta) if meta.name == name => Ok(Some(meta)),
+        Ok(meta) => {
+            let shown = folder.display();
+            shared.report(format!("{shown} says that it is topic {:?}; it is left alone", meta.name));
+            Ok(None)
+        }
+        Err(error @ LogError::Io { .. }) => Err(error),
+        Err(error) => {
+            shared.report(format!("{error}; the topic is not served"));
+            Ok(None)
+        }
+    }
+}
+
+/// Recovers all partitions, several at a time if the log may have threads.
+fn recover_all(shared: &Shared, partitions: &[(Arc<Partition>, Checkpointed)]) -> Result<(), LogError> {
+    let threads = if shared.options.background {
+        thread::available_parallelism().map_or(1, |count| count.get().min(RECOVERY_THREADS_MAX))
+    } else {
+        1
+    };
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((partition, known)) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
+            partition.recover(*known)?;
+        }
+        Ok(())
+    };
+    if threads == 1 || partitions.len() < 2 {
+        return work();
+    }
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        for thread in running {
+            match thread.join() {
+                Ok(result) => result?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(())
+    })
+}
+
+fn retain_all(shared: &Shared) -> Result<(), LogError> {
+    let now_ms = shared.clock.now_ms();
+    let mut result = Ok(());
+    for partition in shared.partitions() {
+        if let Err(error) = partition.retain(now_ms) {
+            tracing::warn!("retention: {error}");
+            result = result.and(Err(error));
+        }
+    }
+    result
+}
+
+/// The maintenance thread's work, until the other end of `stopped` is dropped.
+fn maintain(shared: &Shared, stopped: &crossbeam_channel::Receiver<()>) {
+    let pause = Duration::from_millis(shared.options.checkpoint_interval_ms);
+    let interval_us = shared.options.retention_check_interval_ms * 1000;
+    let mut due_us = shared.clock.monotonic_us() + interval_us;
+    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(pause) {
+        if let Err(error) = shared.write_checkpoint() {
+            tracing::warn!("{error}");
+        }
+        if shared.clock.monotonic_us() >= due_us {
+            // Each failure was told there.
+            let _ = retain_all(shared);
+            due_us = shared.clock.monotonic_us() + interval_us;
+        }
+    }
+}
+
+/// Where a log keeps its files; for whoever shows or measures them.
+impl EventLog {
+    /// The folder that it was opened in.
+    pub fn folder(&self) -> PathBuf {
+        self.shared.root.clone()
+    }
+}

@@ -1,0 +1,15 @@
+//! The event log from outside: on a simulated disk under a seed, and on a real
+//! one for what is frozen.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod appending;
+mod damage;
+mod disk_faults;
+mod frozen;
+mod recovering;
+mod retaining;
+mod rig;
+mod simulation;
+mod threads;
+mod topics;

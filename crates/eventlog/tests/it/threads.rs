@@ -1,0 +1,172 @@
+//! The log with its own threads: waiting, gathering, reading while writing.
+
+use crate::rig::{Rig, batch, batch_of, offsets, read_all};
+use pluvio_eventlog::{LogError, LogOptions, TopicConfig};
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+fn threaded() -> Rig {
+    let mut rig = Rig::new();
+    let (never, disk_reserve_bytes) = (3_600_000, 0);
+    rig.options = LogOptions {
+        background: true,
+        sync_interval_ms: never,
+        checkpoint_interval_ms: never,
+        disk_reserve_bytes,
+        ..LogOptions::default()
+    };
+    rig
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+#[test]
+fn one_sync_serves_all_who_gathered() {
+    let rig = threaded();
+    let (log, partition) = rig.with_topic();
+    rig.disk.pause_syncs(true);
+    partition.append(batch(0, 10)).unwrap();
+    let first = {
+        let partition = Arc::clone(&partition);
+        thread::spawn(move || block_on(partition.durable(1)))
+    };
+    while rig.disk.syncs_waiting() == 0 {
+        thread::yield_now();
+    }
+    // While the first sync stands still, a hundred appends gather.
+    let waiters: Vec<_> = (1..=100)
+        .map(|number| {
+            let appended = partition.append(batch(number, 10)).unwrap();
+            let partition = Arc::clone(&partition);
+            thread::spawn(move || block_on(partition.durable(appended.last_offset + 1)))
+        })
+        .collect();
+    assert_eq!(partition.durable_offset(), 0);
+    let before = rig.disk.syncs();
+    rig.disk.pause_syncs(false);
+    first.join().unwrap().unwrap();
+    for waiter in waiters {
+        waiter.join().unwrap().unwrap();
+    }
+    assert_eq!(partition.durable_offset(), 101);
+    // The one that stood still, one for all who gathered, and perhaps one that
+    // found a straggler's request.
+    let syncs = rig.disk.syncs() - before;
+    assert!(syncs <= 3 + 3, "{syncs} syncs");
+    log.close();
+}
+
+#[test]
+fn writers_and_readers_of_one_partition() {
+    let rig = threaded();
+    let (log, partition) = rig.with_topic();
+    let writers: Vec<_> = (0..4)
+        .map(|writer: u8| {
+            let partition = Arc::clone(&partition);
+            thread::spawn(move || {
+                for number in 0..200 {
+                    let records = i64::from(number % 3 + 1);
+                    let sent = batch_of(records, writer, 50, 1000, None);
+                    let appended = partition.append(sent).unwrap();
+                    if number % 20 == 0 {
+                        partition.sync(appended.last_offset + 1).unwrap();
+                        assert!(partition.durable_offset() > appended.last_offset);
+                    }
+                }
+            })
+        })
+        .collect();
+    let total = 4 * (0..200).map(|number| i64::from(number % 3 + 1)).sum::<i64>();
+    let readers: Vec<_> = [100, 10_000]
+        .map(|max_bytes| {
+            let partition = Arc::clone(&partition);
+            thread::spawn(move || {
+                let mut ends = partition.watch_end();
+                let mut from = 0;
+                while from < total {
+                    let read = partition.read(from, max_bytes).unwrap();
+                    for batch in &read.batches {
+                        assert_eq!(batch.base_offset, from);
+                        from = batch.last_offset + 1;
+                    }
+                    if read.batches.is_empty() {
+                        block_on(ends.wait_for(|end| *end > from)).unwrap();
+                    }
+                }
+            })
+        })
+        .into_iter()
+        .collect();
+    for thread in writers.into_iter().chain(readers) {
+        thread.join().unwrap();
+    }
+    assert_eq!(partition.end_offset(), total);
+    log.close();
+    let (_log, partition) = rig.reopen();
+    let batches = read_all(&partition, 5000);
+    assert_eq!(batches.len(), 800);
+    assert!(offsets(&batches).is_sorted());
+}
+
+#[test]
+fn waiters_hear_of_a_failure_a_deletion_and_the_close() {
+    let rig = threaded();
+    let (log, partition) = rig.with_topic();
+    partition.append(batch(0, 10)).unwrap();
+    rig.disk.fail_sync(1, io::ErrorKind::Other);
+    assert!(matches!(block_on(partition.durable(1)), Err(LogError::PartitionFailed { .. })));
+
+    let doomed = log.create_topic("doomed", 1, TopicConfig::default()).unwrap().partition(0).unwrap();
+    doomed.append(batch(0, 10)).unwrap();
+    rig.disk.pause_syncs(true);
+    let waiter = thread::spawn(move || block_on(doomed.durable(1)));
+    while rig.disk.syncs_waiting() == 0 {
+        thread::yield_now();
+    }
+    // The deletion itself needs no file synced.
+    log.delete_topic("doomed").unwrap();
+    assert!(matches!(waiter.join().unwrap(), Err(LogError::TopicDeleted { .. })));
+    rig.disk.pause_syncs(false);
+
+    let kept = log.create_topic("kept", 1, TopicConfig::default()).unwrap().partition(0).unwrap();
+    kept.append(batch(0, 10)).unwrap();
+    log.close();
+    // The close made it durable; what was never appended cannot be.
+    block_on(kept.durable(1)).unwrap();
+    assert_eq!(kept.durable_offset(), 1);
+}
+
+#[test]
+fn appends_nobody_waits_for_become_durable_too() {
+    let mut rig = threaded();
+    rig.options.sync_interval_ms = 1;
+    let (log, partition) = rig.with_topic();
+    for number in 0..3 {
+        partition.append(batch(number, 10)).unwrap();
+        while partition.durable_offset() <= i64::from(number) {
+            thread::yield_now();
+        }
+    }
+    log.close();
+}
+
+#[test]
+fn partitions_are_recovered_by_many_threads_alike() {
+    let rig = threaded();
+    let log = rig.open();
+    let topic = log.create_topic("t", 50, crate::rig::small_segments()).unwrap();
+    for partition in topic.partitions() {
+        for number in 0..u8::try_from(partition.index()).unwrap() {
+            partition.append(batch(number, 300)).unwrap();
+        }
+    }
+    drop(log);
+    let log = rig.open();
+    for partition in log.topic("t").unwrap().partitions() {
+        assert_eq!(partition.end_offset(), i64::from(partition.index()));
+        assert_eq!(read_all(&partition, 1000).len() as i64, partition.end_offset());
+    }
+}

@@ -1,0 +1,107 @@
+//! The decoder every format offers, and how to get one.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::error::FormatError;
+use crate::{csv, json, raw};
+
+/// How the value of an event is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object (RFC 8259) per event; fields find their column by name.
+    Json,
+    /// One line of delimited text per event; fields find their column by place.
+    Csv(CsvOptions),
+    /// One column that takes the value as it is: text (which must be UTF-8) or
+    /// binary.
+    Raw,
+}
+
+/// How delimited text is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CsvOptions {
+    /// Between two fields.
+    pub delimiter: u8,
+    /// Around a field that holds the delimiter or the quote itself, where the
+    /// quote is doubled.
+    pub quote: u8,
+    /// What an unquoted field says to mean NULL. A quoted field is never NULL.
+    pub nulls: Vec<String>,
+}
+
+impl Default for CsvOptions {
+    /// Commas, double quotes, NULL as an empty field or `NA`.
+    fn default() -> Self {
+        Self { delimiter: b',', quote: b'"', nulls: vec![String::new(), "NA".to_owned()] }
+    }
+}
+
+/// What to do with a field whose value does not fit its column. A malformed
+/// event is always rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// Reject the whole event.
+    DeadLetter,
+    /// Put NULL in its place; in a NOT NULL column reject the whole event.
+    Null,
+}
+
+/// An event that became no row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowError {
+    /// Which event: its index among those pushed since the last `finish`.
+    pub ordinal: u32,
+    /// What is wrong with it, and where.
+    pub reason: String,
+}
+
+/// What the pushed events became. Every event is in exactly one of `ordinals`
+/// and `errors`.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The rows, in the order of the events.
+    pub batch: RecordBatch,
+    /// For each row of `batch`, the index of its event; ascending.
+    pub ordinals: Vec<u32>,
+    /// The rejected events; ascending.
+    pub errors: Vec<RowError>,
+}
+
+/// Turns events into one Arrow batch.
+///
+/// Contract: events are pushed in order; `finish` gives the batch of all events
+/// pushed since the last one and leaves the decoder empty, also when it fails.
+/// A batch's ordinals count from 0.
+pub trait Decoder: Send {
+    /// Decodes one event's value; `None` is an event without one (a tombstone).
+    fn push(&mut self, value: Option<&[u8]>);
+
+    /// How many events were pushed since the last `finish`.
+    fn pushed(&self) -> usize;
+
+    /// The batch so far; starts the next one with room for as many rows.
+    ///
+    /// # Errors
+    /// [`FormatError::BatchTooLarge`] if a column outgrew 2 GiB: nothing of the
+    /// batch is kept, push fewer events at a time.
+    fn finish(&mut self) -> Result<Decoded, FormatError>;
+}
+
+/// A decoder of `format` into `schema`.
+///
+/// # Errors
+/// [`FormatError::UnsupportedColumn`] names a column whose type the format
+/// cannot fill; [`FormatError::Invalid`] says what else is wrong with the schema
+/// or the options.
+pub fn decoder(
+    format: &Format,
+    schema: SchemaRef,
+    on_error: OnError,
+) -> Result<Box<dyn Decoder>, FormatError> {
+    Ok(match format {
+        Format::Json => Box::new(json::JsonDecoder::new(schema, on_error)?),
+        Format::Csv(options) => Box::new(csv::CsvDecoder::new(options.clone(), schema, on_error)?),
+        Format::Raw => Box::new(raw::RawDecoder::new(schema)?),
+    })
+}

@@ -1,0 +1,28 @@
+//! Bytes to Arrow and Arrow to bytes: the values of events become columns, rows
+//! become documents.
+//!
+//! Promises: an event is decoded whole or rejected whole with a precise reason,
+//! and a rejected event leaves no trace in the batch. The verdict on a document
+//! does not depend on which of its fields are declared. Nothing here does I/O,
+//! starts threads or knows where the bytes came from.
+//!
+//! Time: a `TIMESTAMP` column holds microseconds since 1970-01-01T00:00:00 UTC,
+//! with or without a time zone in its type. Text without an offset is UTC; a
+//! bare number is epoch milliseconds.
+
+mod column;
+mod csv;
+mod decode;
+mod encode;
+mod error;
+mod json;
+mod number;
+mod raw;
+mod reason;
+mod rows;
+mod time;
+
+pub use decode::{CsvOptions, Decoded, Decoder, Format, OnError, RowError, decoder};
+pub use encode::{JsonRows, encode_json};
+pub use error::FormatError;
+pub use time::{parse_date, parse_timestamp};

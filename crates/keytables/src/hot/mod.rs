@@ -1,0 +1,248 @@
+//! The rows of one table in memory: chunks, which of their rows live, and the
+//! index from key to row.
+//!
+//! Only commits and the checkpoint change it, one at a time, under the write
+//! lock of the table; readers hold the read lock just long enough to find rows
+//! or to take a snapshot.
+//!
+//! Invariants: a key is in the index exactly if one live row has it; a row is
+//! dirty only while it lives and its newest value is not yet in the keyed store;
+//! a key in neither the index nor `deleted` / `deleting` has in the keyed store
+//! exactly the value it has in the table.
+
+pub(crate) mod bits;
+pub(crate) mod chunk;
+pub(crate) mod compact;
+pub(crate) mod evict;
+pub(crate) mod gather;
+pub(crate) mod index;
+pub(crate) mod keys;
+pub(crate) mod probe;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bits::Bits;
+use chunk::Chunk;
+use index::{Index, Location, row_of, slot_of};
+use keys::Keys;
+
+use crate::codec::key::EncodedKeys;
+
+/// Encoded keys that were deleted.
+pub(crate) type KeySet = HashSet<Box<[u8]>>;
+
+/// The rows of a chunk: which live and which are dirty.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    /// Rows that are the newest of their key. Shared with snapshots.
+    pub(crate) live: Arc<Bits>,
+    /// How many live.
+    pub(crate) live_count: usize,
+    /// Rows whose value is not yet in the keyed store.
+    pub(crate) dirty: Bits,
+    /// How many are dirty.
+    pub(crate) dirty_count: usize,
+    /// When a lookup last found a row here, by the table's own count.
+    pub(crate) touched: AtomicU64,
+}
+
+impl Rows {
+    fn new(rows: usize, dirty: bool) -> Self {
+        Self {
+            live: Arc::new(Bits::new(rows, true)),
+            live_count: rows,
+            dirty: Bits::new(rows, dirty),
+            dirty_count: if dirty { rows } else { 0 },
+            touched: AtomicU64::new(0),
+        }
+    }
+
+    fn kill(&mut self, row: usize) {
+        if Arc::make_mut(&mut self.live).clear(row) {
+            self.live_count -= 1;
+        }
+        if self.dirty.clear(row) {
+            self.dirty_count -= 1;
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.live.bytes() + self.dirty.bytes()
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Hot {
+    /// Chunks by slot.
+    pub(crate) slots: Vec<Option<Arc<Chunk>>>,
+    /// The rows of each slot's chunk.
+    pub(crate) rows: Vec<Rows>,
+    /// Where each key is.
+    pub(crate) index: Index,
+    /// Rows that are only in the keyed store.
+    pub(crate) cold_rows: u64,
+    /// Keys deleted since the last checkpoint began.
+    pub(crate) deleted: Arc<KeySet>,
+    /// Keys deleted before that, which the running checkpoint is removing.
+    pub(crate) deleting: Arc<KeySet>,
+    /// Counts lookups and commits of all tables, to order chunks by use.
+    pub(crate) uses: Arc<AtomicU64>,
+    chunk_bytes: usize,
+    deleted_bytes: usize,
+}
+
+impl Hot {
+    /// An empty table that counts its uses with others.
+    pub(crate) fn new(uses: Arc<AtomicU64>) -> Self {
+        Self { uses, ..Self::default() }
+    }
+
+    /// Rows of the table, in memory or not.
+    pub(crate) fn len(&self) -> usize {
+        self.index.len() + usize::try_from(self.cold_rows).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes held in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.chunk_bytes + self.index.bytes() + self.deleted_bytes) as u64
+    }
+
+    /// Adds a chunk whose rows replace those of the same keys; of several rows
+    /// with one key the last stays.
+    pub(crate) fn upsert(&mut self, chunk: Arc<Chunk>, dirty: bool) {
+        let slot = self.place(chunk, dirty);
+        let rows = &mut self.rows;
+        let mut touched = Vec::new();
+        self.index.insert(&self.slots, slot, |old| {
+            let of = slot_of(old);
+            rows[of].kill(row_of(old));
+            if rows[of].live_count == 0 && of != slot {
+                touched.push(of);
+            }
+        });
+        for of in touched {
+            self.free(of);
+        }
+    }
+
+    /// Removes keys. `encoded` are the same keys as `probe`.
+    pub(crate) fn delete(&mut self, probe: &Keys, encoded: &EncodedKeys) {
+        let rows = &mut self.rows;
+        let deleted = Arc::make_mut(&mut self.deleted);
+        let deleted_bytes = &mut self.deleted_bytes;
+        let mut emptied = Vec::new();
+        self.index.remove(&self.slots, probe, |row, at| {
+            let of = slot_of(at);
+            rows[of].kill(row_of(at));
+            if rows[of].live_count == 0 {
+                emptied.push(of);
+            }
+            let key = encoded.get(row);
+            if deleted.insert(key.into()) {
+                *deleted_bytes += key.len() + KEY_OVERHEAD_BYTES;
+            }
+        });
+        for slot in emptied {
+            self.free(slot);
+        }
+    }
+
+    /// Accounts for keys that a commit found only in the keyed store: they are
+    /// replaced by hot rows, or deleted.
+    pub(crate) fn leave_cold(&mut self, found: usize, deleted: &[Box<[u8]>]) {
+        self.cold_rows = self.cold_rows.saturating_sub(found as u64);
+        if deleted.is_empty() {
+            return;
+        }
+        let set = Arc::make_mut(&mut self.deleted);
+        for key in deleted {
+            if set.insert(key.clone()) {
+                self.deleted_bytes += key.len() + KEY_OVERHEAD_BYTES;
+            }
+        }
+    }
+
+    /// Whether the key was deleted and the keyed store may not know it yet.
+    pub(crate) fn is_deleted(&self, key: &[u8]) -> bool {
+        self.deleted.contains(key) || self.deleting.contains(key)
+    }
+
+    /// Starts a checkpoint: hands out the dirty rows and deleted keys, which now
+    /// count as on their way.
+    pub(crate) fn take_dirty(&mut self) -> (Vec<(Arc<Chunk>, Bits)>, Arc<KeySet>) {
+        let mut changed = Vec::new();
+        for (slot, rows) in self.slots.iter().zip(&mut self.rows) {
+            if let Some(chunk) = slot
+                && rows.dirty_count > 0
+            {
+                let clean = Bits::new(chunk.rows(), false);
+                changed.push((Arc::clone(chunk), std::mem::replace(&mut rows.dirty, clean)));
+                rows.dirty_count = 0;
+            }
+        }
+        self.deleting = std::mem::take(&mut self.deleted);
+        (changed, Arc::clone(&self.deleting))
+    }
+
+    /// Ends a checkpoint: everything handed out is in the keyed store.
+    pub(crate) fn settle(&mut self) {
+        for key in self.deleting.iter() {
+            self.deleted_bytes = self.deleted_bytes.saturating_sub(key.len() + KEY_OVERHEAD_BYTES);
+        }
+        self.deleting = Arc::default();
+    }
+
+    /// Whether there is anything for a checkpoint to write.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.deleted.is_empty() || self.rows.iter().any(|rows| rows.dirty_count > 0)
+    }
+
+    /// Remembers that the chunks of these locations were of use.
+    pub(crate) fn touch(&self, found: &[Location]) {
+        let now = self.uses.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut seen = vec![false; self.slots.len()];
+        for at in found {
+            if *at != index::NOWHERE {
+                seen[slot_of(*at)] = true;
+            }
+        }
+        for (rows, seen) in self.rows.iter().zip(seen) {
+            if seen {
+                rows.touched.store(now, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Puts a chunk into a free slot, outside the index.
+    fn place(&mut self, chunk: Arc<Chunk>, dirty: bool) -> usize {
+        let rows = Rows::new(chunk.rows(), dirty);
+        rows.touched.store(self.uses.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.chunk_bytes += chunk.bytes + rows.bytes();
+        match self.slots.iter().position(Option::is_none) {
+            Some(slot) => {
+                self.slots[slot] = Some(chunk);
+                self.rows[slot] = rows;
+                slot
+            }
+            None => {
+                self.slots.push(Some(chunk));
+                self.rows.push(rows);
+                self.slots.len() - 1
+            }
+        }
+    }
+
+    /// Drops the chunk of a slot, which no key points to any more.
+    fn free(&mut self, slot: usize) {
+        if let Some(chunk) = self.slots[slot].take() {
+            let rows = std::mem::take(&mut self.rows[slot]);
+            self.chunk_bytes = self.chunk_bytes.saturating_sub(chunk.bytes + rows.bytes());
+        }
+    }
+}
+
+/// What one deleted key costs beyond its bytes, about.
+const KEY_OVERHEAD_BYTES: usize = 48;

@@ -1,0 +1,318 @@
+//! The one-at-a-time part of a commit: spans to disk, the frame to the journal,
+//! then memory for all at once.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use crc32fast::Hasher;
+
+use super::commit::{Append, Change, Commit};
+use super::{CommitState, Inner};
+use crate::codec::key::{self, EncodedKeys};
+use crate::cold;
+use crate::error::{Result, TableError};
+use crate::hot::Hot;
+use crate::hot::index::NOWHERE;
+use crate::hot::keys::Keys;
+use crate::journal::section::{Section, SpanEnd};
+use crate::options::CHUNK_ROWS_MAX;
+use crate::span::segment::{Place, Record};
+use crate::span::{Entry, Span};
+use crate::table::KeyTable;
+
+/// What a change finds only in the keyed store.
+#[derive(Debug, Default)]
+pub(super) struct ColdHits {
+    found: usize,
+    deleted: Vec<Box<[u8]>>,
+}
+
+/// Keys of partial tables that an earlier change of the same commit has found
+/// (or not) in the keyed store already.
+pub(super) type Resolved = BTreeMap<u32, HashSet<Box<[u8]>>>;
+
+/// A span's rows that are on disk and not yet committed.
+struct Written {
+    span: Arc<Span>,
+    end: SpanEnd,
+    entries: Vec<Entry>,
+}
+
+impl Inner {
+    pub(super) fn commit(&self, commit: Commit) -> Result<u64> {
+        let started = self.clock.monotonic_us();
+        self.make_room(commit.memory_bytes)?;
+        let seq = self.commit_one(commit)?;
+        self.metrics.commits.add(1);
+        self.metrics.commit_us.add(self.clock.monotonic_us().saturating_sub(started));
+        if self.needs_checkpoint() {
+            self.wake();
+        }
+        Ok(seq)
+    }
+
+    /// Makes changed holds durable without waiting for a commit.
+    pub(crate) fn commit_holds(&self) -> Result<()> {
+        let mut state = self.commit.lock();
+        if self.holds.lock().is_empty() {
+            return Ok(());
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(TableError::Closed);
+        }
+        let seq = state.seq + 1;
+        self.write_frame(&mut state, seq, &[], &[])?;
+        let _exclusive = self.publish.write();
+        self.finish(&mut state, seq);
+        Ok(())
+    }
+
+    fn commit_one(&self, commit: Commit) -> Result<u64> {
+        let Commit { changes, appends, notes, sections, .. } = commit;
+        let mut state = self.commit.lock();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(TableError::Closed);
+        }
+        if changes.is_empty() && appends.is_empty() && notes.is_empty() {
+            return Ok(state.seq);
+        }
+        check_present(&changes, &appends)?;
+        let mut resolved = Resolved::new();
+        let mut hits = Vec::with_capacity(changes.len());
+        for (table, change) in &changes {
+            hits.push(cold_hits(table, change, &mut resolved)?);
+        }
+        let seq = state.seq + 1;
+        let spans: Vec<Arc<Span>> = appends.iter().map(|(span, _)| Arc::clone(span)).collect();
+        let written = self.write_spans(appends).and_then(|written| {
+            self.write_frame(&mut state, seq, &written, &sections)?;
+            Ok(written)
+        });
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => {
+                spans.iter().for_each(|span| span.writer.lock().reject());
+                return Err(error);
+            }
+        };
+        let touched = self.publish_all(&mut state, seq, changes, hits, written, notes);
+        for table in touched.values() {
+            compact(table)?;
+            self.metrics.show_table(&table.name, table.len());
+        }
+        for span in &spans {
+            span.evict();
+            self.metrics.show_span(&span.name, span.len_rows(), span.bytes());
+        }
+        self.show_memory();
+        Ok(seq)
+    }
+
+    /// Writes and syncs the rows of every span.
+    fn write_spans(&self, appends: Vec<(Arc<Span>, Vec<Append>)>) -> Result<Vec<Written>> {
+        let mut all = Vec::with_capacity(appends.len());
+        for (span, appends) in appends {
+            let (records, mut batches): (Vec<Record>, Vec<_>) =
+                appends.into_iter().map(|append| (append.record, append.batch)).unzip();
+            check_tags(&span, &records)?;
+            let mut writer = span.writer.lock();
+            let bytes = self.options.segment_bytes;
+            let (end, places) = writer.write(&*self.disk, &span.folder, bytes, &records)?;
+            drop(writer);
+            batches.retain(|batch| batch.num_rows() > 0);
+            let kept = records.iter().filter(|record| record.rows > 0).zip(batches).zip(places);
+            let entry = |((record, batch), place): ((&Record, arrow::array::RecordBatch), Place)| Entry {
+                tag: record.tag,
+                time_ms: record.time_ms,
+                rows: record.rows,
+                bytes: batch.get_array_memory_size() as u64,
+                place,
+                batch: Some(batch),
+            };
+            let entries = kept.map(entry).collect();
+            all.push(Written { span, end, entries });
+        }
+        Ok(all)
+    }
+
+    /// Makes the frame durable: the spans' new ends, changed holds, `sections`.
+    fn write_frame(
+        &self,
+        state: &mut CommitState,
+        seq: u64,
+        spans: &[Written],
+        sections: &[u8],
+    ) -> Result<()> {
+        let mut first = seq.to_le_bytes().to_vec();
+        for written in spans {
+            Section::Span(written.span.id, written.end).encode(&mut first);
+        }
+        let holds = self.holds.lock().clone();
+        for ((span, holder), after_tag) in &holds {
+            Section::Hold { span: *span, holder, after_tag: *after_tag }.encode(&mut first);
+        }
+        let mut hash = Hasher::new();
+        hash.update(sections);
+        state.journal.append(seq, &first, sections, &hash)?;
+        for ((span, holder), after_tag) in holds {
+            let value = after_tag.map(|tag| Bytes::copy_from_slice(&tag.to_le_bytes()));
+            state.meta_changes.insert(cold::hold_key(span, &holder), value);
+            let mut queued = self.holds.lock();
+            let key = (span, holder);
+            if queued.get(&key) == Some(&after_tag) {
+                queued.remove(&key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes memory, for all readers at once.
+    fn publish_all(
+        &self,
+        state: &mut CommitState,
+        seq: u64,
+        changes: Vec<(Arc<KeyTable>, Change)>,
+        hits: Vec<ColdHits>,
+        spans: Vec<Written>,
+        notes: Vec<(String, Option<Bytes>)>,
+    ) -> BTreeMap<u32, Arc<KeyTable>> {
+        let mut touched = BTreeMap::new();
+        let _exclusive = self.publish.write();
+        for ((table, change), hits) in changes.into_iter().zip(hits) {
+            apply(&mut table.hot.write(), change, &hits, true);
+            table.version.store(seq, Ordering::Release);
+            touched.insert(table.id, table);
+        }
+        for written in spans {
+            written.span.writer.lock().accept(written.end);
+            let mut value = Vec::new();
+            written.end.encode(&mut value);
+            state.meta_changes.insert(cold::span_key(written.span.id), Some(value.into()));
+            let mut span = written.span.state.write();
+            written.entries.into_iter().for_each(|entry| span.push(entry));
+            span.last_tag = Some(written.end.last_tag);
+        }
+        let mut all = self.notes.write();
+        for (name, value) in notes {
+            state.meta_changes.insert(cold::note_key(&name), value.clone());
+            match value {
+                Some(value) => all.insert(name, value),
+                None => all.remove(&name),
+            };
+        }
+        drop(all);
+        self.finish(state, seq);
+        touched
+    }
+
+    fn finish(&self, state: &mut CommitState, seq: u64) {
+        state.seq = seq;
+        self.committed.store(seq, Ordering::Release);
+        let bytes = state.journal.bytes();
+        self.journal_bytes.store(bytes, Ordering::Relaxed);
+        self.metrics.journal_bytes.set(bytes);
+    }
+}
+
+/// Fails if a table or span was dropped.
+fn check_present(changes: &[(Arc<KeyTable>, Change)], appends: &[(Arc<Span>, Vec<Append>)]) -> Result<()> {
+    for (table, _) in changes {
+        if table.dropped.load(Ordering::Acquire) {
+            return Err(TableError::NotFound { what: "table", name: table.name.clone() });
+        }
+    }
+    for (span, _) in appends {
+        if span.dropped.load(Ordering::Acquire) {
+            return Err(TableError::NotFound { what: "span", name: span.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn check_tags(span: &Span, records: &[Record]) -> Result<()> {
+    let mut last = span.last_tag().unwrap_or(0);
+    for record in records {
+        if record.tag < last {
+            let detail = format!("tag {} after tag {last}: tags never go back", record.tag);
+            return Err(TableError::Invalid { what: "span", name: span.name.clone(), detail });
+        }
+        last = record.tag;
+    }
+    Ok(())
+}
+
+/// Changes a table's memory.
+pub(super) fn apply(hot: &mut Hot, change: Change, hits: &ColdHits, dirty: bool) {
+    hot.leave_cold(hits.found, &hits.deleted);
+    match change {
+        Change::Upsert(chunks) => chunks.into_iter().for_each(|chunk| hot.upsert(chunk, dirty)),
+        Change::Delete { probe, encoded } => hot.delete(&probe, &encoded),
+    }
+}
+
+/// Finds which keys of a change are only in the keyed store. Costs nothing
+/// unless the table is partial.
+pub(super) fn cold_hits(table: &KeyTable, change: &Change, resolved: &mut Resolved) -> Result<ColdHits> {
+    let mut hits = ColdHits::default();
+    if table.hot.read().cold_rows == 0 {
+        return Ok(hits);
+    }
+    let resolved = resolved.entry(table.id).or_default();
+    match change {
+        Change::Delete { probe, encoded } => find_cold(table, probe, encoded, resolved, &mut hits)?,
+        Change::Upsert(chunks) => {
+            for chunk in chunks {
+                let encoded = key::encode(&table.layout.key_columns(&chunk.batch))?;
+                find_cold(table, &chunk.keys, &encoded, resolved, &mut hits)?;
+            }
+            hits.deleted.clear();
+        }
+    }
+    Ok(hits)
+}
+
+fn find_cold(
+    table: &KeyTable,
+    probe: &Keys,
+    encoded: &EncodedKeys,
+    resolved: &mut HashSet<Box<[u8]>>,
+    hits: &mut ColdHits,
+) -> Result<()> {
+    let mut missing: Vec<usize> = {
+        let hot = table.hot.read();
+        let found = hot.index.find(&hot.slots, probe);
+        let absent = |row: &usize| found[*row] == NOWHERE && !hot.is_deleted(encoded.get(*row));
+        (0..found.len()).filter(absent).collect()
+    };
+    missing.sort_unstable_by(|a, b| encoded.get(*a).cmp(encoded.get(*b)));
+    let view = table.cold.view()?;
+    for row in missing {
+        let key = encoded.get(row);
+        if resolved.insert(key.into()) && view.contains(key)? {
+            hits.found += 1;
+            hits.deleted.push(key.into());
+        }
+    }
+    Ok(())
+}
+
+/// Merges small and half-dead chunks, a bounded number of rows. Called by
+/// whoever holds the commit lock, so that nothing changes in between.
+pub(super) fn compact(table: &KeyTable) -> Result<()> {
+    for _ in 0..MERGES_PER_COMMIT {
+        let merge = {
+            let hot = table.hot.read();
+            let Some(candidates) = hot.merge_candidates() else { return Ok(()) };
+            hot.prepare_merge(candidates, table.layout.shape, &table.layout.key)?
+        };
+        table.hot.write().finish_merge(merge);
+    }
+    Ok(())
+}
+
+/// Most merges of one table behind one commit; each takes at most
+/// [`CHUNK_ROWS_MAX`] rows.
+const MERGES_PER_COMMIT: usize = 4;
+const _: () = assert!(MERGES_PER_COMMIT * CHUNK_ROWS_MAX <= 1 << 20);

@@ -1,0 +1,60 @@
+//! What the command line reports: one line, what to do next in it.
+
+use pluvio_config::ConfigError;
+use pluvio_doors::DoorError;
+use pluvio_query::QueryError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A statement failed.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// A pipeline file is wrong; the place is in the message.
+    #[error("{file}: {error}")]
+    Script {
+        /// The file.
+        file: String,
+        /// What is wrong and where.
+        error: QueryError,
+    },
+    /// A Kafka request failed.
+    #[error(transparent)]
+    Door(#[from] DoorError),
+    /// Postgres refused or is not there.
+    #[error("{0}")]
+    Postgres(#[from] tokio_postgres::Error),
+    /// A file or socket.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// Anything else, said in full.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl CliError {
+    /// An I/O error with what was being done.
+    pub fn io(what: impl Into<String>, error: std::io::Error) -> Self {
+        Self::Io { what: what.into(), error }
+    }
+}
+
+macro_rules! through_query {
+    ($($error:ty),*) => {$(
+        impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                Self::Query(error.into())
+            }
+        }
+    )*};
+}
+
+through_query!(pluvio_catalog::CatalogError, pluvio_eventlog::LogError, pluvio_keytables::TableError);

@@ -1,0 +1,34 @@
+//! DataFusion sessions, set up the one way this system needs them.
+
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::functions::scalar_functions;
+use crate::tables::system::SystemTables;
+use crate::tables::{Resolver, Tumble, register};
+
+/// A session context over what `resolver` finds.
+pub(crate) fn new_context(
+    runtime: &Arc<RuntimeEnv>,
+    resolver: &Arc<Resolver>,
+    system: &Arc<SystemTables>,
+) -> Result<SessionContext, DataFusionError> {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema("pluvio", "public")
+        .with_information_schema(true)
+        .with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.parquet.schema_force_view_types = false;
+    let context = SessionContext::new_with_config_rt(config, Arc::clone(runtime));
+    register(&context, resolver, system)?;
+    for function in scalar_functions() {
+        context.register_udf(function.as_ref().clone());
+    }
+    context.register_udtf("tumble", Arc::new(Tumble { resolver: Arc::clone(resolver) }));
+    Ok(context)
+}

@@ -1,0 +1,231 @@
+//! CREATE, DROP and ALTER: storage first, then the catalog, then the engine. A
+//! crash in between leaves storage that the same statement finds again.
+
+use datafusion::catalog::TableProvider;
+use pluvio_catalog::{Definition, SinkDef, StreamDef, TableDef, ViewDef, ViewKind};
+use pluvio_eventlog::TopicConfig;
+use pluvio_foundation::ErrorKind;
+
+use crate::plan::plan_continuous;
+use crate::session::{Outcome, Session};
+use crate::sql::{AlterJob, Command, CreateView, Parsed};
+use crate::{Platform, QueryError, ViewShape};
+
+const RETENTION_BYTES: u64 = 64 << 20;
+
+/// Executes a definition.
+pub(crate) async fn run(session: &Session, parsed: Parsed) -> Result<Outcome, QueryError> {
+    let _writing = session.platform().writing.lock().await;
+    let tag = change(session, parsed).await?;
+    let jobs = session.platform().jobs()?;
+    blocking(move || jobs.reconcile()).await?;
+    Ok(Outcome::done(tag))
+}
+
+/// Makes the change without telling the engine; used for whole scripts too.
+pub(crate) async fn change(session: &Session, parsed: Parsed) -> Result<&'static str, QueryError> {
+    let lenient = parsed.lenient;
+    let tag = tag(&parsed.command);
+    let result = match parsed.command {
+        Command::Drop { kind, name } => drop(session, kind, &name).await,
+        Command::AlterJob(alter) => alter_job(session, &alter),
+        command => {
+            let definition = definition(session, command, &parsed.sql).await?;
+            create(session.platform(), definition)
+        }
+    };
+    match result {
+        Err(e) if lenient && matches!(e.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => Ok(tag),
+        Err(e) => Err(e),
+        Ok(()) => Ok(tag),
+    }
+}
+
+fn tag(command: &Command) -> &'static str {
+    match command {
+        Command::CreateStream(_) => "CREATE STREAM",
+        Command::CreateTable(_) => "CREATE TABLE",
+        Command::CreateView(_) => "CREATE MATERIALIZED VIEW",
+        Command::CreateSink(_) => "CREATE SINK",
+        Command::Drop { kind: "stream", .. } => "DROP STREAM",
+        Command::Drop { kind: "table", .. } => "DROP TABLE",
+        Command::Drop { kind: "sink", .. } => "DROP SINK",
+        Command::Drop { .. } => "DROP MATERIALIZED VIEW",
+        Command::AlterJob(_) => "ALTER JOB",
+        Command::Copy(_) | Command::Sql(_) => "OK",
+    }
+}
+
+/// The definition a CREATE asks for, checked against the session's catalog.
+pub(crate) async fn definition(
+    session: &Session,
+    command: Command,
+    sql: &str,
+) -> Result<Definition, QueryError> {
+    match command {
+        Command::CreateStream(mut stream) => {
+            if stream.partitions == 0 {
+                stream.partitions = session.platform().options().default_partitions;
+            }
+            Ok(Definition::Stream(stream))
+        }
+        Command::CreateTable(table) => {
+            for place in &table.key {
+                let column = &table.columns[*place];
+                crate::tables::check_key_type(&column.name, &column.data_type)?;
+            }
+            Ok(Definition::Table(table))
+        }
+        Command::CreateView(view) => view_definition(session, view, sql).await.map(Definition::View),
+        Command::CreateSink(sink) => sink_definition(session, sink).map(Definition::Sink),
+        _ => Err(QueryError::invalid("not a CREATE statement")),
+    }
+}
+
+async fn view_definition(session: &Session, view: CreateView, sql: &str) -> Result<ViewDef, QueryError> {
+    // The query was parsed in place, so the planner's places are the file's.
+    let plan = plan_continuous(session.context(), view.query).await.map_err(|e| e.at(view.query_start))?;
+    let shape = session.platform().jobs()?.shape(session.catalog(), &plan, view.emit_on_window_close);
+    let ViewShape { columns, kind, reads } = shape.map_err(|e| e.at(view.query_start))?;
+    Ok(ViewDef {
+        name: view.name,
+        query: view.query_text,
+        emit_on_window_close: view.emit_on_window_close,
+        columns,
+        kind,
+        reads,
+        retention_ms: view.retention_ms,
+        retention_bytes: view.retention_bytes.unwrap_or(RETENTION_BYTES),
+        trigger_ms: view.trigger_ms,
+        sql: sql.to_owned(),
+    })
+}
+
+fn sink_definition(session: &Session, sink: SinkDef) -> Result<SinkDef, QueryError> {
+    let catalog = session.catalog();
+    match catalog.get(&sink.from).as_deref() {
+        Some(Definition::View(view)) => match view.kind {
+            ViewKind::Append { .. } => {}
+            ViewKind::Keyed { .. } => {
+                return Err(QueryError::unsupported(format!(
+                    "\"{}\" updates its rows, and a lake sink takes views whose rows are only added: \
+                     a query without GROUP BY, or with EMIT ON WINDOW CLOSE",
+                    sink.from
+                )));
+            }
+        },
+        Some(other) => {
+            let message =
+                format!("a sink reads a materialized view; \"{}\" is a {}", sink.from, other.kind());
+            return Err(QueryError::invalid(message));
+        }
+        None => {
+            return Err(QueryError::new(
+                ErrorKind::NotFound,
+                format!("there is no materialized view \"{}\"", sink.from),
+            ));
+        }
+    }
+    let same_lake =
+        |d: &Definition| matches!(d, Definition::Sink(s) if s.lake == sink.lake && s.name != sink.name);
+    if let Some(other) = catalog.all().iter().find(|d| same_lake(d)) {
+        let message =
+            format!("the lake table '{}' is written by the sink \"{}\" already", sink.lake, other.name());
+        return Err(QueryError::new(ErrorKind::AlreadyExists, message));
+    }
+    Ok(sink)
+}
+
+/// Makes storage and the catalog's entry.
+pub(crate) fn create(platform: &Platform, definition: Definition) -> Result<(), QueryError> {
+    match &definition {
+        Definition::Stream(stream) => create_topic(platform, stream)?,
+        Definition::Table(table) => create_table(platform, table)?,
+        Definition::View(_) | Definition::Sink(_) => {}
+    }
+    platform.catalog().add(definition)?;
+    Ok(())
+}
+
+fn create_topic(platform: &Platform, stream: &StreamDef) -> Result<(), QueryError> {
+    if platform.log().topic(&stream.topic).is_some() {
+        return Ok(());
+    }
+    let mut config = TopicConfig::default();
+    if let Some(retention_ms) = stream.retention_ms {
+        config.retention_ms = Some(retention_ms);
+    }
+    if let Some(bytes) = stream.retention_bytes {
+        config.retention_bytes = Some(bytes);
+        config.segment_bytes = config.segment_bytes.min((bytes / 4).max(1 << 20));
+    }
+    platform.log().create_topic(&stream.topic, stream.partitions, config)?;
+    Ok(())
+}
+
+fn create_table(platform: &Platform, table: &TableDef) -> Result<(), QueryError> {
+    if platform.catalog().get(&table.name).is_none() {
+        platform.store().create_table(&table.name, table.schema(), &table.key)?;
+    }
+    Ok(())
+}
+
+async fn drop(session: &Session, kind: &'static str, name: &str) -> Result<(), QueryError> {
+    let platform = session.platform();
+    let found = platform.catalog().check_removable(name)?;
+    if found.kind() != kind {
+        let message = format!("\"{name}\" is a {}: use DROP {}", found.kind(), found.kind().to_uppercase());
+        return Err(QueryError::invalid(message));
+    }
+    platform.catalog().remove(name)?;
+    let (jobs, gone) = (platform.jobs()?, name.to_owned());
+    blocking(move || jobs.reconcile().and_then(|()| jobs.forget(&gone))).await?;
+    if kind == "table" {
+        platform.store().drop_table(name)?;
+    }
+    Ok(())
+}
+
+fn alter_job(session: &Session, alter: &AlterJob) -> Result<(), QueryError> {
+    let catalog = session.catalog();
+    match catalog.get(&alter.name).as_deref() {
+        Some(Definition::View(view)) => {
+            let trigger_ms = alter.trigger_ms.or(view.trigger_ms);
+            catalog.replace(Definition::View(ViewDef { trigger_ms, ..view.clone() }))?;
+            Ok(())
+        }
+        _ => Err(QueryError::new(ErrorKind::NotFound, format!("there is no job \"{}\"", alter.name))),
+    }
+}
+
+/// Runs a blocking call off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, QueryError> + Send + 'static,
+) -> Result<T, QueryError> {
+    let failed = |e: tokio::task::JoinError| QueryError::new(ErrorKind::Internal, e.to_string());
+    tokio::task::spawn_blocking(call).await.map_err(failed)?
+}
+
+/// The keyed table that rows may be written to by hand.
+pub(crate) fn writable(
+    session: &Session,
+    name: &str,
+) -> Result<std::sync::Arc<dyn TableProvider>, QueryError> {
+    let catalog = session.catalog();
+    match catalog.get(name).as_deref() {
+        Some(Definition::Table(_)) => {}
+        Some(Definition::Stream(_)) => {
+            let message = format!(
+                "\"{name}\" is a stream: produce events to its topic, for instance with `pluvio produce`"
+            );
+            return Err(QueryError::unsupported(message));
+        }
+        Some(other) => {
+            let message = format!("\"{name}\" is a {}: only its job writes it", other.kind());
+            return Err(QueryError::unsupported(message));
+        }
+        None => return Err(QueryError::new(ErrorKind::NotFound, format!("there is no table \"{name}\""))),
+    }
+    let missing = || QueryError::new(ErrorKind::NotFound, format!("there is no table \"{name}\""));
+    session.platform().resolver(catalog).provider(name).ok_or_else(missing)
+}

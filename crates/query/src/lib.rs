@@ -1,0 +1,33 @@
+//! Questions and answers: SQL text in, rows or effects out. Owns the sessions,
+//! the tables as DataFusion sees them, definitions by DDL, changes by DML, and
+//! the planning of continuous queries (the engine runs them).
+//!
+//! Promises: a statement is refused with its line and column before it has any
+//! effect; a pipeline file is refused whole; readers see committed epochs only.
+//! Does not: run jobs, speak a wire protocol, write derived rows.
+
+mod context;
+mod copy;
+pub mod dead_letters;
+mod define;
+mod dml;
+mod error;
+pub mod functions;
+mod lakes;
+mod plan;
+mod platform;
+mod ports;
+mod script;
+mod session;
+pub mod source;
+pub mod sql;
+mod system_rows;
+pub mod tables;
+
+pub use error::{Position, QueryError};
+pub use lakes::Lakes;
+pub use plan::plan_continuous;
+pub use platform::{Platform, PlatformOptions};
+pub use ports::{EpochStatus, JobStatus, Jobs, ViewShape};
+pub use script::check;
+pub use session::{Outcome, Session};

@@ -1,0 +1,40 @@
+//! Planning of continuous queries: the same analysis as any query's, then only
+//! those optimizer rules that keep the shapes the engine knows. (Others turn one
+//! aggregate into two, or a plain join into something else, which a batch may do
+//! and a job with durable state may not.)
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{Query, Statement};
+
+use crate::QueryError;
+
+/// Plans the query of a materialized view.
+///
+/// # Errors
+/// What the planner finds wrong, with its place in the text where known.
+pub async fn plan_continuous(context: &SessionContext, query: Box<Query>) -> Result<LogicalPlan, QueryError> {
+    let statement = DfStatement::Statement(Box::new(Statement::Query(query)));
+    let state = context.state();
+    let plan = state.statement_to_plan(statement).await?;
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(ReplaceDistinctWithAggregate::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(OptimizeProjections::new()),
+    ];
+    // now() must not become a constant: a job runs for longer than its planning.
+    let config = OptimizerContext::new().without_query_execution_start_time();
+    Ok(Optimizer::with_rules(rules).optimize(plan, &config, |_, _| {})?)
+}

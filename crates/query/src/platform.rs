@@ -1,0 +1,156 @@
+//! The platform: the stores, the catalog and the engine put together, shared by
+//! every session.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use pluvio_catalog::Catalog;
+use pluvio_eventlog::EventLog;
+use pluvio_foundation::{Clock, ErrorKind, Metrics};
+use pluvio_keytables::{Span, Store};
+use tokio::sync::Mutex;
+
+use crate::ports::JobsSlot;
+use crate::session::Session;
+use crate::tables::Resolver;
+use crate::tables::system::SystemTables;
+use crate::{Jobs, Lakes, QueryError};
+
+/// What a platform is set up with.
+#[derive(Debug, Clone)]
+pub struct PlatformOptions {
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// Memory all ad-hoc queries together may take, in bytes.
+    pub query_memory_bytes: usize,
+    /// Partitions of a topic that a stream makes.
+    pub default_partitions: u32,
+}
+
+/// Everything a session needs.
+#[derive(Debug)]
+pub struct Platform {
+    options: PlatformOptions,
+    catalog: Arc<Catalog>,
+    log: Arc<EventLog>,
+    store: Arc<Store>,
+    lakes: Arc<Lakes>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    jobs: Slot,
+    runtime: Arc<RuntimeEnv>,
+    /// Held while rows are checked and changed, or definitions are.
+    pub(crate) writing: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Slot(JobsSlot);
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.get().is_some() { "engine" } else { "no engine" })
+    }
+}
+
+impl Platform {
+    /// Puts the parts together. The engine comes by [`Self::attach`].
+    ///
+    /// # Errors
+    /// The query runtime cannot be set up.
+    pub fn new(
+        options: PlatformOptions,
+        catalog: Arc<Catalog>,
+        log: Arc<EventLog>,
+        store: Arc<Store>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Result<Arc<Self>, QueryError> {
+        let pool = Arc::new(FairSpillPool::new(options.query_memory_bytes));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
+        let lakes = Arc::new(Lakes::new(options.data_dir.join("lake")));
+        let (jobs, writing) = (Slot::default(), Mutex::new(()));
+        Ok(Arc::new(Self { options, catalog, log, store, lakes, clock, metrics, jobs, runtime, writing }))
+    }
+
+    /// Gives the platform its engine, once.
+    pub fn attach(&self, jobs: Arc<dyn Jobs>) {
+        if self.jobs.0.set(jobs).is_err() {
+            tracing::warn!("the engine was attached twice; the first one stays");
+        }
+    }
+
+    /// A new session over the live catalog.
+    ///
+    /// # Errors
+    /// The session cannot be set up.
+    pub fn session(self: &Arc<Self>) -> Result<Session, QueryError> {
+        Session::new(self, Arc::clone(&self.catalog), None)
+    }
+
+    /// The engine.
+    ///
+    /// # Errors
+    /// There is none yet.
+    pub fn jobs(&self) -> Result<Arc<dyn Jobs>, QueryError> {
+        let missing = || QueryError::new(ErrorKind::Unavailable, "the engine has not started yet; try again");
+        self.jobs.0.get().cloned().ok_or_else(missing)
+    }
+
+    pub(crate) fn resolver(&self, catalog: &Arc<Catalog>) -> Arc<Resolver> {
+        let (log, store, lakes) = (Arc::clone(&self.log), Arc::clone(&self.store), Arc::clone(&self.lakes));
+        Arc::new(Resolver::new(Arc::clone(catalog), log, store, lakes))
+    }
+
+    pub(crate) fn system_tables(self: &Arc<Self>) -> Arc<SystemTables> {
+        Arc::new(SystemTables { platform: Arc::downgrade(self) })
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<RuntimeEnv> {
+        &self.runtime
+    }
+
+    pub(crate) fn dead_letter_spans(&self) -> Vec<Arc<Span>> {
+        self.store
+            .spans()
+            .into_iter()
+            .filter(|s| s.name().starts_with(crate::dead_letters::SPAN_PREFIX))
+            .collect()
+    }
+
+    /// The options.
+    pub fn options(&self) -> &PlatformOptions {
+        &self.options
+    }
+
+    /// The catalog.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// The event log.
+    pub fn log(&self) -> &Arc<EventLog> {
+        &self.log
+    }
+
+    /// The real-time tables.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The lake tables.
+    pub fn lakes(&self) -> &Arc<Lakes> {
+        &self.lakes
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The numbers.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}

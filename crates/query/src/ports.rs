@@ -1,0 +1,109 @@
+//! What the query layer asks of the engine. The engine implements it; the
+//! binary puts the two together. So the layers keep pointing down.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::LogicalPlan;
+use pluvio_catalog::{Catalog, Column, ViewKind};
+
+use crate::QueryError;
+
+/// What the engine makes of a continuous query, before anything runs.
+#[derive(Debug, Clone)]
+pub struct ViewShape {
+    /// The columns readers see.
+    pub columns: Vec<Column>,
+    /// How the rows are kept.
+    pub kind: ViewKind,
+    /// Streams, tables and views the query reads.
+    pub reads: Vec<String>,
+}
+
+/// A job at one moment.
+#[derive(Debug, Clone)]
+pub struct JobStatus {
+    /// The view's or sink's name.
+    pub name: String,
+    /// `view` or `sink`.
+    pub kind: &'static str,
+    /// `running`, `waiting` (for its stream), `failed` or `stopped`.
+    pub state: &'static str,
+    /// The group of jobs that commit together, named after its first view.
+    pub graph: String,
+    /// The last committed epoch.
+    pub epoch: i64,
+    /// Rows taken in since the job was made.
+    pub rows_in: u64,
+    /// Rows given out since the job was made.
+    pub rows_out: u64,
+    /// Events appended to the topics and not yet processed; for a sink, epochs
+    /// not yet in the lake.
+    pub lag: u64,
+    /// Half of the newest events were visible within this, in milliseconds.
+    pub latency_ms_p50: Option<f64>,
+    /// 99 of 100 of the newest events were visible within this, in milliseconds.
+    pub latency_ms_p99: Option<f64>,
+    /// Least time between two epochs, in milliseconds.
+    pub trigger_ms: u64,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// A committed epoch.
+#[derive(Debug, Clone)]
+pub struct EpochStatus {
+    /// The group of jobs.
+    pub graph: String,
+    /// Its number, from 1.
+    pub epoch: i64,
+    /// When it was committed, Unix microseconds.
+    pub committed_at_us: i64,
+    /// Events read.
+    pub events: u64,
+    /// Rows given out, over all views of the group.
+    pub rows: u64,
+    /// Events that became dead letters.
+    pub dead_letters: u64,
+    /// Time from reading to visible, in milliseconds.
+    pub duration_ms: f64,
+    /// Of it, time for the durable write, in milliseconds.
+    pub commit_ms: f64,
+    /// The watermark after it, Unix microseconds.
+    pub watermark_us: Option<i64>,
+}
+
+/// The engine, as the query layer sees it. All calls may block.
+pub trait Jobs: Send + Sync {
+    /// What the query would keep, or why it cannot run continuously.
+    ///
+    /// # Errors
+    /// An unsupported or wrong plan, with the supported spelling.
+    fn shape(
+        &self,
+        catalog: &Catalog,
+        plan: &LogicalPlan,
+        emit_on_window_close: bool,
+    ) -> Result<ViewShape, QueryError>;
+
+    /// Makes what runs agree with the catalog: starts new jobs, stops removed
+    /// ones, applies changed options.
+    ///
+    /// # Errors
+    /// A job that cannot be started; the others go on.
+    fn reconcile(&self) -> Result<(), QueryError>;
+
+    /// Stops the jobs that read or write this name, so that it can be dropped.
+    ///
+    /// # Errors
+    /// Storage that cannot be removed.
+    fn forget(&self, name: &str) -> Result<(), QueryError>;
+
+    /// All jobs.
+    fn jobs(&self) -> Vec<JobStatus>;
+
+    /// The newest epochs of all groups, oldest first.
+    fn epochs(&self) -> Vec<EpochStatus>;
+}
+
+/// The engine that is not there yet, while the platform is being put together.
+pub(crate) type JobsSlot = std::sync::OnceLock<Arc<dyn Jobs>>;

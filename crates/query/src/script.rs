@@ -1,0 +1,101 @@
+//! Pipeline files: checked whole before anything happens, then executed, with
+//! the engine told once at the end, so that all views of a file start together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pluvio_catalog::{Catalog, Definition};
+
+use crate::session::{Outcome, Session};
+use crate::sql::{Command, Parsed, parse};
+use crate::{Platform, QueryError, copy, define};
+
+/// Checks every statement of a file against the platform's catalog and those
+/// before it, without any effect.
+///
+/// # Errors
+/// The first mistake, with its line and column.
+pub async fn check(platform: &Arc<Platform>, sql: &str, folder: &Path) -> Result<usize, QueryError> {
+    let fork = Arc::new(platform.catalog().fork());
+    let session = Session::new(platform, Arc::clone(&fork), Some(folder.to_owned()))?;
+    let statements = parse(sql)?;
+    let count = statements.len();
+    for statement in statements {
+        let start = statement.start;
+        check_one(&session, &fork, statement).await.map_err(|e| e.at(start))?;
+    }
+    Ok(count)
+}
+
+async fn check_one(session: &Session, fork: &Catalog, parsed: Parsed) -> Result<(), QueryError> {
+    if unchanged(session.platform().catalog(), &parsed) {
+        return Ok(());
+    }
+    match parsed.command {
+        Command::Drop { name, .. } => match fork.remove(&name) {
+            Err(e) if !parsed.lenient => Err(e.into()),
+            _ => Ok(()),
+        },
+        Command::AlterJob(_) => Ok(()),
+        Command::Copy(copy) => {
+            define::writable(session, &copy.table)?;
+            copy::check_file(session, &copy)
+        }
+        Command::Sql(statement) => session.plan_statement(*statement).await.map(|_| ()),
+        command => {
+            let definition = define::definition(session, command, &parsed.sql).await?;
+            match fork.add(definition) {
+                Err(e) if !parsed.lenient => Err(e.into()),
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+/// Whether the statement defines exactly what is there already, so that a file
+/// can be run again on the same data folder.
+fn unchanged(catalog: &Catalog, parsed: &Parsed) -> bool {
+    let name = match &parsed.command {
+        Command::CreateStream(d) => &d.name,
+        Command::CreateTable(d) => &d.name,
+        Command::CreateView(d) => &d.name,
+        Command::CreateSink(d) => &d.name,
+        _ => return false,
+    };
+    catalog.get(name).is_some_and(|d: Arc<Definition>| d.sql() == parsed.sql)
+}
+
+impl Session {
+    /// Executes a pipeline file: refused whole if any statement is wrong;
+    /// definitions that are there already, unchanged, are kept. `progress` is
+    /// told each statement's text before it runs.
+    ///
+    /// # Errors
+    /// The first mistake, with its line and column.
+    pub async fn run_script(
+        platform: &Arc<Platform>,
+        sql: &str,
+        folder: PathBuf,
+        mut progress: impl FnMut(&str),
+    ) -> Result<Vec<Outcome>, QueryError> {
+        check(platform, sql, &folder).await?;
+        let session = Self::new(platform, Arc::clone(platform.catalog()), Some(folder))?;
+        let mut outcomes = Vec::new();
+        for statement in parse(sql)? {
+            let start = statement.start;
+            progress(&statement.sql);
+            let done = match &statement.command {
+                Command::Copy(_) | Command::Sql(_) => session.run(statement, None).await,
+                _ if unchanged(platform.catalog(), &statement) => Ok(Outcome::done("UNCHANGED")),
+                _ => {
+                    let _writing = platform.writing.lock().await;
+                    define::change(&session, statement).await.map(Outcome::done)
+                }
+            };
+            outcomes.push(done.map_err(|e| e.at(start))?);
+        }
+        let jobs = platform.jobs()?;
+        define::blocking(move || jobs.reconcile()).await?;
+        Ok(outcomes)
+    }
+}

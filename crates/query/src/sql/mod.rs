@@ -1,0 +1,16 @@
+//! SQL text → commands. Standard SQL is parsed by sqlparser and planned by
+//! DataFusion; what they lack (streams, sinks, windows as table functions, COPY
+//! from files) is parsed here from the same tokens, so that every error has a
+//! line and a column.
+
+mod columns;
+mod command;
+mod create;
+mod options;
+mod other;
+mod rewrite;
+mod types;
+
+pub use command::{AlterJob, Command, Copy, CreateView, Parsed, parse, parse_query};
+pub use options::Options;
+pub(crate) use types::sql_name;

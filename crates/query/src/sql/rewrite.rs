@@ -1,0 +1,117 @@
+//! Rewrites on the token stream, for what sqlparser cannot read:
+//!
+//! - `TABLE(TUMBLE(TABLE t, DESCRIPTOR(c), INTERVAL …))` → `TUMBLE('t', 'c', INTERVAL …)`,
+//!   a plain table function;
+//! - `t FOR SYSTEM_TIME AS OF x` → `t`: joining a stream with a table is a lookup
+//!   as of the epoch's processing time anyway.
+//!
+//! Tokens keep their places, so errors still point into the user's text.
+
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+/// Applies every rewrite.
+pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    // Comments and blanks carry nothing; without them, lookahead is simple.
+    let tokens: Vec<_> = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
+    let mut out = Vec::with_capacity(tokens.len());
+    let mut closing = Vec::new();
+    let mut depth = 0_usize;
+    let mut i = 0;
+    while i < tokens.len() {
+        if is_word(&tokens, i, "table") && is(&tokens, i + 1, &Token::LParen) && is_window(&tokens, i + 2) {
+            depth += 1;
+            closing.push(depth);
+            i += 2;
+            i += window(&tokens, i, &mut out, &mut depth);
+            continue;
+        }
+        if is_window(&tokens, i) && is_word(&tokens, i + 2, "table") {
+            i += window(&tokens, i, &mut out, &mut depth);
+            continue;
+        }
+        if let Some(skipped) = system_time(&tokens, i) {
+            i += skipped;
+            continue;
+        }
+        match tokens[i].token {
+            Token::LParen => depth += 1,
+            Token::RParen => {
+                let ends_table = closing.last() == Some(&depth);
+                depth = depth.saturating_sub(1);
+                if ends_table {
+                    closing.pop();
+                    i += 1;
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        out.push(tokens[i].clone());
+        i += 1;
+    }
+    out
+}
+
+fn is(tokens: &[TokenWithSpan], i: usize, token: &Token) -> bool {
+    tokens.get(i).is_some_and(|t| t.token == *token)
+}
+
+fn is_word(tokens: &[TokenWithSpan], i: usize, word: &str) -> bool {
+    matches!(tokens.get(i).map(|t| &t.token), Some(Token::Word(w)) if w.value.eq_ignore_ascii_case(word))
+}
+
+fn is_window(tokens: &[TokenWithSpan], i: usize) -> bool {
+    let named = ["tumble", "hop", "cumulate", "session"].iter().any(|name| is_word(tokens, i, name));
+    named && is(tokens, i + 1, &Token::LParen)
+}
+
+/// Copies `TUMBLE ( [TABLE] name , DESCRIPTOR ( column )` with both names as
+/// string literals; returns how many tokens it took.
+fn window(tokens: &[TokenWithSpan], start: usize, out: &mut Vec<TokenWithSpan>, depth: &mut usize) -> usize {
+    let name = tokens[start].token.to_string().to_lowercase();
+    out.push(TokenWithSpan { token: Token::make_word(&name, None), span: tokens[start].span });
+    out.push(tokens[start + 1].clone());
+    *depth += 1;
+    let mut i = start + 2;
+    if is_word(tokens, i, "table") {
+        i += 1;
+    }
+    if let Some(name) = literal(tokens, i) {
+        out.push(name);
+        i += 1;
+    }
+    if is(tokens, i, &Token::Comma)
+        && is_word(tokens, i + 1, "descriptor")
+        && is(tokens, i + 2, &Token::LParen)
+    {
+        out.push(tokens[i].clone());
+        if let Some(column) = literal(tokens, i + 3) {
+            out.push(column);
+        }
+        i += 5;
+    }
+    i - start
+}
+
+fn literal(tokens: &[TokenWithSpan], i: usize) -> Option<TokenWithSpan> {
+    let token = tokens.get(i)?;
+    let Token::Word(word) = &token.token else { return None };
+    let name = if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() };
+    Some(TokenWithSpan { token: Token::SingleQuotedString(name), span: token.span })
+}
+
+/// The length of `FOR SYSTEM_TIME AS OF instant` at `i`, if it stands there.
+fn system_time(tokens: &[TokenWithSpan], i: usize) -> Option<usize> {
+    let words = ["for", "system_time", "as", "of"];
+    if !words.iter().enumerate().all(|(n, word)| is_word(tokens, i + n, word)) {
+        return None;
+    }
+    let mut end = i + words.len() + 1;
+    while is(tokens, end, &Token::Period) {
+        end += 2;
+    }
+    if is(tokens, end, &Token::LParen) && is(tokens, end + 1, &Token::RParen) {
+        end += 2;
+    }
+    Some(end - i)
+}

@@ -1,0 +1,260 @@
+//! The rows of the system tables.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt64Array,
+};
+use datafusion::arrow::compute::{concat, filter_record_batch};
+use datafusion::arrow::datatypes::{Int32Type, Int64Type};
+use pluvio_catalog::{Column, Definition, ViewKind};
+
+use crate::tables::system::Columns;
+use crate::{Platform, QueryError, sql::sql_name};
+
+type Result = std::result::Result<Columns, QueryError>;
+
+fn text<T: AsRef<str>>(values: impl Iterator<Item = Option<T>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
+}
+
+fn whole(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(values.collect::<Int64Array>())
+}
+
+fn count(values: impl Iterator<Item = u64>) -> ArrayRef {
+    Arc::new(values.map(|v| i64::try_from(v).unwrap_or(i64::MAX)).collect::<Int64Array>())
+}
+
+fn float(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
+    Arc::new(values.collect::<Float64Array>())
+}
+
+fn time(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(values.collect::<TimestampMicrosecondArray>())
+}
+
+pub(crate) fn jobs(platform: &Platform) -> Result {
+    let jobs = platform.jobs()?.jobs();
+    Ok(vec![
+        ("name", text(jobs.iter().map(|j| Some(&j.name)))),
+        ("kind", text(jobs.iter().map(|j| Some(j.kind)))),
+        ("state", text(jobs.iter().map(|j| Some(j.state)))),
+        ("graph", text(jobs.iter().map(|j| Some(&j.graph)))),
+        ("epoch", whole(jobs.iter().map(|j| Some(j.epoch)))),
+        ("rows_in", count(jobs.iter().map(|j| j.rows_in))),
+        ("rows_out", count(jobs.iter().map(|j| j.rows_out))),
+        ("lag_events", count(jobs.iter().map(|j| j.lag))),
+        ("latency_ms_p50", float(jobs.iter().map(|j| j.latency_ms_p50))),
+        ("latency_ms_p99", float(jobs.iter().map(|j| j.latency_ms_p99))),
+        ("trigger_ms", count(jobs.iter().map(|j| j.trigger_ms))),
+        ("error", text(jobs.iter().map(|j| j.error.as_ref()))),
+    ])
+}
+
+pub(crate) fn epochs(platform: &Platform) -> Result {
+    let epochs = platform.jobs()?.epochs();
+    Ok(vec![
+        ("graph", text(epochs.iter().map(|e| Some(&e.graph)))),
+        ("epoch", whole(epochs.iter().map(|e| Some(e.epoch)))),
+        ("committed_at", time(epochs.iter().map(|e| Some(e.committed_at_us)))),
+        ("events", count(epochs.iter().map(|e| e.events))),
+        ("rows", count(epochs.iter().map(|e| e.rows))),
+        ("dead_letters", count(epochs.iter().map(|e| e.dead_letters))),
+        ("duration_ms", float(epochs.iter().map(|e| Some(e.duration_ms)))),
+        ("commit_ms", float(epochs.iter().map(|e| Some(e.commit_ms)))),
+        ("watermark", time(epochs.iter().map(|e| e.watermark_us))),
+    ])
+}
+
+pub(crate) fn metrics(platform: &Platform) -> Result {
+    let readings = platform.metrics().readings();
+    Ok(vec![
+        ("name", text(readings.iter().map(|r| Some(r.name)))),
+        ("label", text(readings.iter().map(|r| Some(&r.label)))),
+        ("value", Arc::new(readings.iter().map(|r| Some(r.value)).collect::<UInt64Array>())),
+    ])
+}
+
+pub(crate) fn topics(platform: &Platform) -> Result {
+    let topics = platform.log().topics();
+    let sum = |f: fn(&pluvio_eventlog::Partition) -> i64| {
+        let values: Vec<_> =
+            topics.iter().map(|t| t.partitions().iter().map(|p| f(p)).sum()).map(Some).collect();
+        whole(values.into_iter())
+    };
+    let retention = |t: &Arc<pluvio_eventlog::Topic>| t.config().retention_ms;
+    let retention_bytes =
+        |t: &Arc<pluvio_eventlog::Topic>| t.config().retention_bytes.map(|b| b.cast_signed());
+    Ok(vec![
+        ("name", text(topics.iter().map(|t| Some(t.name().to_owned())))),
+        ("partitions", whole(topics.iter().map(|t| i64::try_from(t.partitions().len()).ok()))),
+        ("events", sum(|p| p.end_offset() - p.start_offset())),
+        ("appended", sum(pluvio_eventlog::Partition::end_offset)),
+        ("bytes", sum(|p| p.bytes().cast_signed())),
+        ("retention_ms", whole(topics.iter().map(retention))),
+        ("retention_bytes", whole(topics.iter().map(retention_bytes))),
+        ("internal", Arc::new(topics.iter().map(|t| Some(t.is_internal())).collect::<BooleanArray>())),
+    ])
+}
+
+pub(crate) fn partitions(platform: &Platform) -> Result {
+    let topics = platform.log().topics();
+    let all: Vec<_> =
+        topics.iter().flat_map(|t| t.partitions().into_iter().map(move |p| (t.name(), p))).collect();
+    Ok(vec![
+        ("topic", text(all.iter().map(|(t, _)| Some(*t)))),
+        ("partition", Arc::new(all.iter().map(|(_, p)| Some(p.index())).collect::<Int32Array>())),
+        ("start_offset", whole(all.iter().map(|(_, p)| Some(p.start_offset())))),
+        ("end_offset", whole(all.iter().map(|(_, p)| Some(p.end_offset())))),
+        ("durable_offset", whole(all.iter().map(|(_, p)| Some(p.durable_offset())))),
+        ("bytes", count(all.iter().map(|(_, p)| p.bytes()))),
+    ])
+}
+
+/// The columns of the spans that hold dead letters; the engine writes them.
+pub(crate) fn dead_letters(platform: &Platform) -> Result {
+    let schema = crate::dead_letters::schema();
+    let mut batches = Vec::new();
+    for span in platform.dead_letter_spans() {
+        batches.extend(span.snapshot(None)?.into_iter().map(|(_, rows)| rows));
+    }
+    batches.reverse();
+    let batches = without_repeats(batches)?;
+    let column = |i: usize| -> std::result::Result<ArrayRef, QueryError> {
+        let empty = datafusion::arrow::array::new_empty_array(schema.field(i).data_type());
+        let mut arrays = vec![empty.as_ref()];
+        arrays.extend(batches.iter().map(|b| b.column(i).as_ref()));
+        Ok(concat(&arrays)?)
+    };
+    crate::dead_letters::COLUMNS.iter().enumerate().map(|(i, name)| Ok((*name, column(i)?))).collect()
+}
+
+/// Several groups of jobs may read one stream, and each keeps the events it could
+/// not decode: one event with one reason is one dead letter.
+fn without_repeats(batches: Vec<RecordBatch>) -> std::result::Result<Vec<RecordBatch>, QueryError> {
+    let mut seen = std::collections::HashSet::new();
+    let mut kept = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let (topics, reasons) = (batch.column(2).as_string::<i32>(), batch.column(5).as_string::<i32>());
+        let partitions = batch.column(3).as_primitive::<Int32Type>();
+        let offsets = batch.column(4).as_primitive::<Int64Type>();
+        let first = |row: usize| {
+            offsets.is_null(row)
+                || seen.insert((
+                    topics.value(row).to_owned(),
+                    partitions.value(row),
+                    offsets.value(row),
+                    reasons.value(row).to_owned(),
+                ))
+        };
+        let mask: Vec<bool> = (0..batch.num_rows()).map(first).collect();
+        kept.push(filter_record_batch(&batch, &mask.into())?);
+    }
+    Ok(kept)
+}
+
+fn definitions(platform: &Platform, kind: &str) -> Vec<Arc<Definition>> {
+    platform.catalog().all().into_iter().filter(|d| d.kind() == kind).collect()
+}
+
+fn names_and_sql(all: &[Arc<Definition>]) -> Columns {
+    vec![
+        ("name", text(all.iter().map(|d| Some(d.name().to_owned())))),
+        ("definition", text(all.iter().map(|d| Some(d.sql().to_owned())))),
+    ]
+}
+
+pub(crate) fn streams(platform: &Platform) -> Result {
+    let all = definitions(platform, "stream");
+    let mut columns = names_and_sql(&all);
+    let topic = |d: &Arc<Definition>| match d.as_ref() {
+        Definition::Stream(s) => Some(s.topic.clone()),
+        _ => None,
+    };
+    columns.insert(1, ("topic", text(all.iter().map(topic))));
+    Ok(columns)
+}
+
+pub(crate) fn tables(platform: &Platform) -> Result {
+    let all = definitions(platform, "table");
+    let mut columns = names_and_sql(&all);
+    let rows =
+        |d: &Arc<Definition>| platform.store().table(d.name()).and_then(|t| i64::try_from(t.len()).ok());
+    columns.insert(1, ("rows", whole(all.iter().map(rows))));
+    Ok(columns)
+}
+
+pub(crate) fn views(platform: &Platform) -> Result {
+    let all = definitions(platform, "materialized view");
+    let mut columns = names_and_sql(&all);
+    let kind = |d: &Arc<Definition>| match d.as_ref() {
+        Definition::View(v) => Some(match v.kind {
+            ViewKind::Append { .. } => "append",
+            ViewKind::Keyed { .. } => "keyed",
+        }),
+        _ => None,
+    };
+    let rows = |d: &Arc<Definition>| {
+        let store = platform.store();
+        let keyed = store.table(d.name()).map(|t| t.len() as u64);
+        let span = || store.span(d.name()).map(|s| s.len_rows());
+        keyed.or_else(span).and_then(|n| i64::try_from(n).ok())
+    };
+    columns.insert(1, ("kind", text(all.iter().map(kind))));
+    columns.insert(2, ("rows", whole(all.iter().map(rows))));
+    Ok(columns)
+}
+
+pub(crate) fn sinks(platform: &Platform) -> Result {
+    let all = definitions(platform, "sink");
+    let lakes: Vec<_> = all
+        .iter()
+        .map(|d| match d.as_ref() {
+            Definition::Sink(s) => (Some(s.lake.clone()), platform.lakes().get(&s.lake)),
+            _ => (None, None),
+        })
+        .collect();
+    let mut columns = names_and_sql(&all);
+    let number = |f: fn(&pluvio_lake::LakeTable) -> i64| {
+        whole(lakes.iter().map(|(_, table)| table.as_ref().map(|t| f(t))).collect::<Vec<_>>().into_iter())
+    };
+    columns.insert(1, ("lake", text(lakes.iter().map(|(name, _)| name.clone()))));
+    columns.insert(2, ("version", number(|t| t.version())));
+    columns.insert(3, ("rows", number(|t| t.rows().cast_signed())));
+    columns.insert(4, ("bytes", number(|t| t.bytes().cast_signed())));
+    columns.insert(
+        5,
+        (
+            "path",
+            text(
+                lakes
+                    .iter()
+                    .map(|(name, _)| name.as_ref().map(|n| platform.lakes().path(n).display().to_string())),
+            ),
+        ),
+    );
+    Ok(columns)
+}
+
+pub(crate) fn columns(platform: &Platform) -> Result {
+    let mut all: Vec<(String, usize, Column)> = Vec::new();
+    for definition in platform.catalog().all() {
+        let columns: &[Column] = match definition.as_ref() {
+            Definition::Stream(d) => &d.columns,
+            Definition::Table(d) => &d.columns,
+            Definition::View(d) => &d.columns,
+            Definition::Sink(_) => &[],
+        };
+        let name = definition.name();
+        all.extend(columns.iter().enumerate().map(|(i, c)| (name.to_owned(), i + 1, c.clone())));
+    }
+    Ok(vec![
+        ("relation", text(all.iter().map(|(name, _, _)| Some(name)))),
+        ("position", whole(all.iter().map(|(_, i, _)| i64::try_from(*i).ok()))),
+        ("name", text(all.iter().map(|(_, _, c)| Some(&c.name)))),
+        ("type", text(all.iter().map(|(_, _, c)| Some(sql_name(&c.data_type))))),
+        ("nullable", Arc::new(all.iter().map(|(_, _, c)| Some(c.nullable)).collect::<BooleanArray>())),
+    ])
+}

@@ -1,0 +1,279 @@
+//! Fetch (key 1), by hand: the answer is a list of pieces, of which the
+//! records are the log's own bytes.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::ApiKey;
+
+use crate::WireError;
+use crate::frame::{LENGTH_BYTES, begin_request, begin_response, seal, set_length};
+use crate::produce::{TopicRef, count_element};
+use crate::reader::Reader;
+use crate::writer::{put_array_length, put_bytes_length, put_string, put_tags};
+
+const FLEXIBLE_FROM: i16 = 12;
+const TOPIC_ID_FROM: i16 = 13;
+/// The version our own client speaks: the newest without tagged fields.
+pub const CLIENT_VERSION: i16 = 11;
+/// Records shorter than this are copied rather than sent as a piece.
+const PIECE_BYTES_MIN: usize = 2048;
+
+/// A Fetch request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchRequest {
+    /// How long to wait for `min_bytes`, in milliseconds.
+    pub max_wait_ms: i32,
+    /// The least that is worth an answer before `max_wait_ms`, in bytes.
+    pub min_bytes: i32,
+    /// The most to answer, in bytes; the first batch is sent even if larger.
+    pub max_bytes: i32,
+    /// The incremental session; 0 for none.
+    pub session_id: i32,
+    /// Where in the session; -1 for none at all, 0 to begin one.
+    pub session_epoch: i32,
+    /// What to read.
+    pub topics: Vec<FetchTopic>,
+}
+
+/// The part of a Fetch request for one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchTopic {
+    /// Which topic.
+    pub topic: TopicRef,
+    /// Its partitions.
+    pub partitions: Vec<FetchPartition>,
+}
+
+/// The part of a Fetch request for one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchPartition {
+    /// Which partition.
+    pub index: i32,
+    /// The leader epoch the client knows, -1 if none.
+    pub current_leader_epoch: i32,
+    /// The first offset wanted.
+    pub fetch_offset: i64,
+    /// The most for this partition, in bytes.
+    pub max_bytes: i32,
+}
+
+impl FetchRequest {
+    /// Reads a request's body.
+    pub fn decode(body: &Bytes, version: i16) -> Result<Self, WireError> {
+        let flexible = version >= FLEXIBLE_FROM;
+        let mut reader = Reader::new(body, "Fetch request");
+        if version <= 14 {
+            reader.int32()?;
+        }
+        let (max_wait_ms, min_bytes, max_bytes) = (reader.int32()?, reader.int32()?, reader.int32()?);
+        reader.int8()?;
+        let (session_id, session_epoch) = match version {
+            7.. => (reader.int32()?, reader.int32()?),
+            _ => (0, -1),
+        };
+        let mut topics = Vec::new();
+        let mut elements = 0;
+        for _ in 0..reader.array_length(flexible)?.unwrap_or(0) {
+            let topic = TopicRef::read(&mut reader, version >= TOPIC_ID_FROM, flexible)?;
+            let mut partitions = Vec::new();
+            for _ in 0..reader.array_length(flexible)?.unwrap_or(0) {
+                partitions.push(read_partition(&mut reader, version)?);
+                count_element(&mut elements)?;
+            }
+            reader.tags(flexible)?;
+            count_element(&mut elements)?;
+            topics.push(FetchTopic { topic, partitions });
+        }
+        // What a session forgets, and the client's rack, do not matter here.
+        Ok(Self { max_wait_ms, min_bytes, max_bytes, session_id, session_epoch, topics })
+    }
+}
+
+fn read_partition(reader: &mut Reader<'_>, version: i16) -> Result<FetchPartition, WireError> {
+    let index = reader.int32()?;
+    let current_leader_epoch = if version >= 9 { reader.int32()? } else { -1 };
+    let fetch_offset = reader.int64()?;
+    if version >= 12 {
+        reader.int32()?;
+    }
+    if version >= 5 {
+        reader.int64()?;
+    }
+    let max_bytes = reader.int32()?;
+    reader.tags(version >= FLEXIBLE_FROM)?;
+    Ok(FetchPartition { index, current_leader_epoch, fetch_offset, max_bytes })
+}
+
+/// The answer for one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedTopic {
+    /// Which topic.
+    pub topic: TopicRef,
+    /// Its partitions.
+    pub partitions: Vec<FetchedPartition>,
+}
+
+/// The answer for one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedPartition {
+    /// Which partition.
+    pub index: i32,
+    /// 0 or the protocol's error code.
+    pub error_code: i16,
+    /// The offset after the last record there is, -1 on error.
+    pub high_watermark: i64,
+    /// The first offset still kept, -1 on error.
+    pub log_start_offset: i64,
+    /// Whole record batches.
+    pub records: Vec<Bytes>,
+}
+
+/// A whole response frame, in pieces to be sent one after the other.
+pub fn encode_response(
+    version: i16,
+    correlation_id: i32,
+    error_code: i16,
+    topics: &[FetchedTopic],
+) -> Result<Vec<Bytes>, WireError> {
+    let flexible = version >= FLEXIBLE_FROM;
+    let mut pieces = Pieces::new(begin_response(ApiKey::Fetch, version, correlation_id));
+    pieces.out.put_i32(0);
+    if version >= 7 {
+        pieces.out.put_i16(error_code);
+        pieces.out.put_i32(0);
+    }
+    put_array_length(&mut pieces.out, topics.len(), flexible);
+    for topic in topics {
+        topic.topic.write(&mut pieces.out, flexible);
+        put_array_length(&mut pieces.out, topic.partitions.len(), flexible);
+        for partition in &topic.partitions {
+            put_partition(&mut pieces, version, partition);
+        }
+        put_tags(&mut pieces.out, flexible);
+    }
+    put_tags(&mut pieces.out, flexible);
+    pieces.seal()
+}
+
+fn put_partition(pieces: &mut Pieces, version: i16, partition: &FetchedPartition) {
+    let flexible = version >= FLEXIBLE_FROM;
+    let out = &mut pieces.out;
+    out.put_i32(partition.index);
+    out.put_i16(partition.error_code);
+    out.put_i64(partition.high_watermark);
+    // Without transactions, all there is is stable and nothing was aborted.
+    out.put_i64(partition.high_watermark);
+    if version >= 5 {
+        out.put_i64(partition.log_start_offset);
+    }
+    put_array_length(out, 0, flexible);
+    if version >= 11 {
+        out.put_i32(-1);
+    }
+    put_bytes_length(out, partition.records.iter().map(Bytes::len).sum(), flexible);
+    for records in &partition.records {
+        pieces.put(records);
+    }
+    put_tags(&mut pieces.out, flexible);
+}
+
+/// A frame that grows by copying what is small and keeping what is large.
+struct Pieces {
+    done: Vec<Bytes>,
+    out: BytesMut,
+    done_bytes: usize,
+    head: Option<BytesMut>,
+}
+
+impl Pieces {
+    fn new(out: BytesMut) -> Self {
+        Self { done: Vec::new(), out, done_bytes: 0, head: None }
+    }
+
+    fn put(&mut self, records: &Bytes) {
+        if records.len() < PIECE_BYTES_MIN {
+            self.out.put_slice(records);
+            return;
+        }
+        self.cut();
+        self.done_bytes += records.len();
+        self.done.push(records.clone());
+    }
+
+    /// Ends the piece being written. The first one waits for its length.
+    fn cut(&mut self) {
+        let piece = self.out.split();
+        self.done_bytes += piece.len();
+        match self.head {
+            None => self.head = Some(piece),
+            Some(_) if piece.is_empty() => {}
+            Some(_) => self.done.push(piece.freeze()),
+        }
+    }
+
+    fn seal(mut self) -> Result<Vec<Bytes>, WireError> {
+        self.cut();
+        let mut head = self.head.take().unwrap_or_default();
+        set_length(&mut head, self.done_bytes - LENGTH_BYTES)?;
+        self.done.insert(0, head.freeze());
+        Ok(self.done)
+    }
+}
+
+/// The frame of a request for one partition.
+pub fn encode_request(
+    correlation_id: i32,
+    client_id: &str,
+    (topic, partition): (&str, i32),
+    fetch_offset: i64,
+    (max_wait_ms, min_bytes, max_bytes): (i32, i32, i32),
+) -> Result<Bytes, WireError> {
+    let mut out = begin_request(ApiKey::Fetch, CLIENT_VERSION, correlation_id, client_id);
+    out.put_i32(-1);
+    out.put_i32(max_wait_ms);
+    out.put_i32(min_bytes);
+    out.put_i32(max_bytes);
+    out.put_i8(0);
+    out.put_i32(0);
+    out.put_i32(-1);
+    put_array_length(&mut out, 1, false);
+    put_string(&mut out, Some(topic), false);
+    put_array_length(&mut out, 1, false);
+    out.put_i32(partition);
+    out.put_i32(-1);
+    out.put_i64(fetch_offset);
+    out.put_i64(-1);
+    out.put_i32(max_bytes);
+    put_array_length(&mut out, 0, false);
+    put_string(&mut out, Some(""), false);
+    seal(out)
+}
+
+/// Reads the body of the response to a request of [`encode_request`]: the one
+/// partition's answer, its records in one piece.
+pub fn decode_response(body: &Bytes) -> Result<FetchedPartition, WireError> {
+    let mut reader = Reader::new(body, "Fetch response");
+    reader.int32()?;
+    let whole_error_code = reader.int16()?;
+    reader.int32()?;
+    let topics = reader.array_length(false)?;
+    if topics != Some(1) {
+        if whole_error_code != 0 {
+            let (high_watermark, log_start_offset, records) = (-1, -1, Vec::new());
+            let error_code = whole_error_code;
+            return Ok(FetchedPartition { index: -1, error_code, high_watermark, log_start_offset, records });
+        }
+        return Err(WireError::malformed("Fetch response", "it does not answer for one topic"));
+    }
+    reader.required_string(false)?;
+    if reader.array_length(false)? != Some(1) {
+        return Err(WireError::malformed("Fetch response", "it does not answer for one partition"));
+    }
+    let (index, error_code, high_watermark) = (reader.int32()?, reader.int16()?, reader.int64()?);
+    reader.int64()?;
+    let log_start_offset = reader.int64()?;
+    let aborted = reader.array_length(false)?.unwrap_or(0);
+    reader.take(aborted.saturating_mul(16))?;
+    reader.int32()?;
+    let records = reader.bytes(false)?.into_iter().collect();
+    Ok(FetchedPartition { index, error_code, high_watermark, log_start_offset, records })
+}

@@ -1,0 +1,220 @@
+//! Produce (key 0), by hand: records stay slices of the frame they came in.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::ApiKey;
+
+use crate::WireError;
+use crate::frame::{begin_request, begin_response, seal, set_length};
+use crate::reader::Reader;
+use crate::shape::ELEMENTS_MAX;
+use crate::writer::{put_array_length, put_bytes_length, put_string, put_tags};
+
+const FLEXIBLE_FROM: i16 = 9;
+const TOPIC_ID_FROM: i16 = 13;
+/// The version our own client speaks: the newest without tagged fields that
+/// brokers from 2.1 to 4 all read.
+pub const CLIENT_VERSION: i16 = 7;
+
+/// A topic, as a request names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum TopicRef {
+    /// By name.
+    Name(String),
+    /// By identifier (Produce from version 13, Fetch from version 13).
+    Id([u8; 16]),
+}
+
+impl TopicRef {
+    /// Reads a name or, if `by_id`, an identifier.
+    pub(crate) fn read(reader: &mut Reader<'_>, by_id: bool, flexible: bool) -> Result<Self, WireError> {
+        Ok(match by_id {
+            true => Self::Id(reader.uuid()?),
+            false => Self::Name(reader.required_string(flexible)?.to_owned()),
+        })
+    }
+
+    /// Writes it the way it was read.
+    pub(crate) fn write(&self, out: &mut BytesMut, flexible: bool) {
+        match self {
+            Self::Name(name) => put_string(out, Some(name), flexible),
+            Self::Id(id) => out.put_slice(id),
+        }
+    }
+}
+
+/// A Produce request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProduceRequest {
+    /// Set by a transactional producer.
+    pub transactional_id: Option<String>,
+    /// 0: no answer; 1: answer once appended; -1: answer once durable.
+    pub acks: i16,
+    /// How long the client waits, in milliseconds.
+    pub timeout_ms: i32,
+    /// What is produced.
+    pub topics: Vec<ProduceTopic>,
+}
+
+/// The part of a Produce request for one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProduceTopic {
+    /// Which topic.
+    pub topic: TopicRef,
+    /// Its partitions.
+    pub partitions: Vec<ProducePartition>,
+}
+
+/// The part of a Produce request for one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProducePartition {
+    /// Which partition.
+    pub index: i32,
+    /// The record batch, not checked yet.
+    pub records: Option<Bytes>,
+}
+
+impl ProduceRequest {
+    /// Reads a request's body.
+    pub fn decode(body: &Bytes, version: i16) -> Result<Self, WireError> {
+        let flexible = version >= FLEXIBLE_FROM;
+        let mut reader = Reader::new(body, "Produce request");
+        let transactional_id = match version {
+            3.. => reader.string(flexible)?.map(str::to_owned),
+            _ => None,
+        };
+        let (acks, timeout_ms) = (reader.int16()?, reader.int32()?);
+        let mut topics = Vec::new();
+        let mut elements = 0;
+        for _ in 0..reader.array_length(flexible)?.unwrap_or(0) {
+            let topic = TopicRef::read(&mut reader, version >= TOPIC_ID_FROM, flexible)?;
+            let mut partitions = Vec::new();
+            for _ in 0..reader.array_length(flexible)?.unwrap_or(0) {
+                let index = reader.int32()?;
+                let records = reader.bytes(flexible)?;
+                reader.tags(flexible)?;
+                count_element(&mut elements)?;
+                partitions.push(ProducePartition { index, records });
+            }
+            reader.tags(flexible)?;
+            count_element(&mut elements)?;
+            topics.push(ProduceTopic { topic, partitions });
+        }
+        reader.tags(flexible)?;
+        Ok(Self { transactional_id, acks, timeout_ms, topics })
+    }
+}
+
+/// Arrays grow as their elements are read, so this bounds their memory.
+pub(crate) fn count_element(elements: &mut usize) -> Result<(), WireError> {
+    *elements += 1;
+    if *elements > ELEMENTS_MAX {
+        let what = "array elements of a request";
+        return Err(WireError::TooLarge { what, bytes: *elements, bytes_max: ELEMENTS_MAX });
+    }
+    Ok(())
+}
+
+/// The answer for one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProducedTopic {
+    /// Which topic.
+    pub topic: TopicRef,
+    /// Its partitions.
+    pub partitions: Vec<ProducedPartition>,
+}
+
+/// The answer for one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProducedPartition {
+    /// Which partition.
+    pub index: i32,
+    /// 0 or the protocol's error code.
+    pub error_code: i16,
+    /// The offset of the first record, -1 on error.
+    pub base_offset: i64,
+    /// The first offset still kept, -1 if unknown.
+    pub log_start_offset: i64,
+    /// What went wrong, for people.
+    pub error_message: Option<String>,
+}
+
+/// A whole response frame.
+pub fn encode_response(
+    version: i16,
+    correlation_id: i32,
+    topics: &[ProducedTopic],
+) -> Result<Bytes, WireError> {
+    let flexible = version >= FLEXIBLE_FROM;
+    let mut out = begin_response(ApiKey::Produce, version, correlation_id);
+    put_array_length(&mut out, topics.len(), flexible);
+    for topic in topics {
+        topic.topic.write(&mut out, flexible);
+        put_array_length(&mut out, topic.partitions.len(), flexible);
+        for partition in &topic.partitions {
+            put_partition(&mut out, version, partition);
+        }
+        put_tags(&mut out, flexible);
+    }
+    if version >= 1 {
+        out.put_i32(0);
+    }
+    put_tags(&mut out, flexible);
+    seal(out)
+}
+
+fn put_partition(out: &mut BytesMut, version: i16, partition: &ProducedPartition) {
+    let flexible = version >= FLEXIBLE_FROM;
+    out.put_i32(partition.index);
+    out.put_i16(partition.error_code);
+    out.put_i64(partition.base_offset);
+    if version >= 2 {
+        out.put_i64(-1);
+    }
+    if version >= 5 {
+        out.put_i64(partition.log_start_offset);
+    }
+    if version >= 8 {
+        put_array_length(out, 0, flexible);
+        put_string(out, partition.error_message.as_deref(), flexible);
+    }
+    put_tags(out, flexible);
+}
+
+/// The first piece of a request's frame for one partition; the records follow
+/// it as they are.
+pub fn encode_request(
+    correlation_id: i32,
+    client_id: &str,
+    (topic, partition): (&str, i32),
+    (acks, timeout_ms): (i16, i32),
+    records: &Bytes,
+) -> Result<Bytes, WireError> {
+    let mut out = begin_request(ApiKey::Produce, CLIENT_VERSION, correlation_id, client_id);
+    put_string(&mut out, None, false);
+    out.put_i16(acks);
+    out.put_i32(timeout_ms);
+    put_array_length(&mut out, 1, false);
+    put_string(&mut out, Some(topic), false);
+    put_array_length(&mut out, 1, false);
+    out.put_i32(partition);
+    put_bytes_length(&mut out, records.len(), false);
+    let bytes = out.len() - crate::frame::LENGTH_BYTES + records.len();
+    set_length(&mut out, bytes)?;
+    Ok(out.freeze())
+}
+
+/// Reads the body of the response to a request of [`encode_request`]: the one
+/// partition's answer.
+pub fn decode_response(body: &Bytes) -> Result<ProducedPartition, WireError> {
+    let mut reader = Reader::new(body, "Produce response");
+    let topics = reader.array_length(false)?;
+    reader.required_string(false)?;
+    let partitions = reader.array_length(false)?;
+    if (topics, partitions) != (Some(1), Some(1)) {
+        return Err(WireError::malformed("Produce response", "it does not answer for one partition"));
+    }
+    let (index, error_code, base_offset) = (reader.int32()?, reader.int16()?, reader.int64()?);
+    reader.int64()?;
+    let log_start_offset = reader.int64()?;
+    Ok(ProducedPartition { index, error_code, base_offset, log_start_offset, error_message: None })
+}
