@@ -105,10 +105,8 @@ async fn errors_have_a_code_and_a_place() {
     let (code, position, message) = refusal(&client, "SELECT * FROM absent").await;
     assert_eq!((code.as_str(), position), ("42P01", Some(15)), "{message}");
     assert_eq!(refusal(&client, TABLE).await.0, "42P07");
-    assert_eq!(
-        refusal(&client, "SELECT 1 / (id - id) FROM persons, (VALUES (1)) AS v(one)").await.0,
-        "22012"
-    );
+    client.batch_execute("INSERT INTO persons (id) VALUES (1)").await.unwrap();
+    assert_eq!(refusal(&client, "SELECT 1 / (id - id) FROM persons").await.0, "22012");
     assert_eq!(refusal(&client, "SELECT 'a' || ").await.0, "42601");
     // The connection goes on.
     assert_eq!(rows(&client, "SELECT 1").await, ["1"]);
