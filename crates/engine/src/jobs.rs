@@ -10,7 +10,9 @@ use pluvio_catalog::{Catalog, ViewDef};
 use pluvio_foundation::ErrorKind;
 use pluvio_query::sql::parse_query;
 use pluvio_query::tables::state_table_name;
-use pluvio_query::{EpochStatus, JobStatus, Jobs, Platform, QueryError, ViewShape, plan_continuous};
+use pluvio_query::{
+    EpochStatus, JobStatus, Jobs, Platform, Progress, QueryError, ViewShape, plan_continuous,
+};
 use tokio::sync::Notify;
 
 use crate::compile::{ViewPlan, compile};
@@ -173,6 +175,25 @@ impl Jobs for Engine {
             .values()
             .flat_map(|r| view_jobs(r).into_iter().chain(sink_jobs(r)).collect::<Vec<_>>())
             .collect()
+    }
+
+    fn progress(&self) -> Vec<Progress> {
+        let progress = |running: &Running| {
+            let (spec, shared) = (&running.graph.spec, &running.graph.shared);
+            let failed = (*shared.state.lock() == "failed").then(|| shared.error.lock().clone()).flatten();
+            let record = shared.record.lock().clone();
+            // After the record: an epoch ends being settled before its record is seen.
+            let settled = shared.settled.load(Ordering::Acquire);
+            Progress {
+                graph: spec.name.clone(),
+                topic: spec.stream.topic.clone(),
+                epoch: record.epoch,
+                cut: record.cut,
+                settled,
+                failed: failed.map(|e| e.to_string()),
+            }
+        };
+        self.running.lock().values().map(progress).collect()
     }
 
     fn epochs(&self) -> Vec<EpochStatus> {

@@ -52,7 +52,7 @@ fn tag(command: &Command) -> &'static str {
         Command::Drop { kind: "sink", .. } => "DROP SINK",
         Command::Drop { .. } => "DROP MATERIALIZED VIEW",
         Command::AlterJob(_) => "ALTER JOB",
-        Command::Copy(_) | Command::Sql(_) => "OK",
+        Command::Copy(_) | Command::Flush | Command::Sql(_) => "OK",
     }
 }
 
@@ -215,9 +215,7 @@ pub(crate) fn writable(
     match catalog.get(name).as_deref() {
         Some(Definition::Table(_)) => {}
         Some(Definition::Stream(_)) => {
-            let message = format!(
-                "\"{name}\" is a stream: produce events to its topic, for instance with `pluvio produce`"
-            );
+            let message = format!("\"{name}\" is a stream: events that arrived are not changed or deleted");
             return Err(QueryError::unsupported(message));
         }
         Some(other) => {

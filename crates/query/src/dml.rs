@@ -17,14 +17,15 @@ use datafusion::sql::sqlparser::ast::{
     AssignmentTarget, Expr, FromTable, Insert, ObjectName, OnConflictAction, OnInsert, Statement,
     TableFactor, TableObject,
 };
+use pluvio_catalog::Definition;
 use pluvio_foundation::ErrorKind;
 use pluvio_keytables::KeyTable;
 
-use crate::QueryError;
 use crate::define::{blocking, writable};
 use crate::error::{NOT_NULL_VIOLATION, UNIQUE_VIOLATION};
 use crate::session::{Outcome, Session, with_parameters};
 use crate::tables::KeyedProvider;
+use crate::{QueryError, produce};
 
 /// What to do with a row whose key exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,11 @@ pub(crate) async fn run(
     parameters: Option<ParamValues>,
 ) -> Result<Outcome, QueryError> {
     let name = target(&statement)?;
+    if let (Statement::Insert(_), Some(Definition::Stream(stream))) =
+        (&statement, session.catalog().get(&name).as_deref())
+    {
+        return produce::run(session, statement, parameters, stream).await;
+    }
     let provider = writable(session, &name)?;
     let keyed = provider.downcast_ref::<KeyedProvider>();
     let internal = || QueryError::new(ErrorKind::Internal, "a writable table is a keyed table");
@@ -54,13 +60,7 @@ pub(crate) async fn run(
         }
     };
     let _writing = session.platform().writing.lock().await;
-    let plan = with_parameters(session.plan_statement(statement).await?, parameters)?;
-    let LogicalPlan::Dml(dml) = plan else {
-        return Err(QueryError::unsupported("this change cannot be planned"));
-    };
-    let verb = dml.op.name().to_owned();
-    let frame = DataFrame::new(session.context().state(), dml.input.as_ref().clone());
-    let rows = frame.collect().await.map_err(null_violation)?;
+    let (verb, rows) = compute(session, statement, parameters).await?;
     let store = Arc::clone(session.platform().store());
     let tag = blocking(move || {
         let schema = table.schema();
@@ -85,6 +85,21 @@ pub(crate) async fn run(
         Ok(tag)
     });
     tag.await.map(Outcome::done)
+}
+
+/// The rows a change asks for, and what is to be done with them, in the planner's word.
+pub(crate) async fn compute(
+    session: &Session,
+    statement: Statement,
+    parameters: Option<ParamValues>,
+) -> Result<(String, Vec<RecordBatch>), QueryError> {
+    let plan = with_parameters(session.plan_statement(statement).await?, parameters)?;
+    let LogicalPlan::Dml(dml) = plan else {
+        return Err(QueryError::unsupported("this change cannot be planned"));
+    };
+    let frame = DataFrame::new(session.context().state(), dml.input.as_ref().clone());
+    let rows = frame.collect().await.map_err(null_violation)?;
+    Ok((dml.op.name().to_owned(), rows))
 }
 
 /// A NULL that the plan's own types refuse gets the code clients look for.

@@ -72,6 +72,23 @@ pub struct EpochStatus {
     pub watermark_us: Option<i64>,
 }
 
+/// How far a group of jobs has come.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// The group of jobs.
+    pub graph: String,
+    /// The topic it reads.
+    pub topic: String,
+    /// The last committed epoch.
+    pub epoch: u64,
+    /// For each partition, the first event that readers do not see yet.
+    pub cut: Vec<i64>,
+    /// Nothing waits: no event, and no window that is due to be closed.
+    pub settled: bool,
+    /// Why it has failed for good.
+    pub failed: Option<String>,
+}
+
 /// The engine, as the query layer sees it. All calls may block.
 pub trait Jobs: Send + Sync {
     /// What the query would keep, or why it cannot run continuously.
@@ -100,6 +117,9 @@ pub trait Jobs: Send + Sync {
 
     /// All jobs.
     fn jobs(&self) -> Vec<JobStatus>;
+
+    /// How far every group has come.
+    fn progress(&self) -> Vec<Progress>;
 
     /// The newest epochs of all groups, oldest first.
     fn epochs(&self) -> Vec<EpochStatus>;

@@ -36,7 +36,7 @@ async fn check_one(session: &Session, fork: &Catalog, parsed: Parsed) -> Result<
             Err(e) if !parsed.lenient => Err(e.into()),
             _ => Ok(()),
         },
-        Command::AlterJob(_) => Ok(()),
+        Command::AlterJob(_) | Command::Flush => Ok(()),
         Command::Copy(copy) => {
             define::writable(session, &copy.table)?;
             copy::check_file(session, &copy)
@@ -85,6 +85,12 @@ impl Session {
             let start = statement.start;
             progress(&statement.sql);
             let done = match &statement.command {
+                // What a FLUSH waits for has to run.
+                Command::Flush => {
+                    let jobs = platform.jobs()?;
+                    define::blocking(move || jobs.reconcile()).await?;
+                    session.run(statement, None).await
+                }
                 Command::Copy(_) | Command::Sql(_) => session.run(statement, None).await,
                 _ if unchanged(platform.catalog(), &statement) => Ok(Outcome::done("UNCHANGED")),
                 _ => {

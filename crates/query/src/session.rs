@@ -13,7 +13,7 @@ use pluvio_catalog::Catalog;
 
 use crate::context::new_context;
 use crate::sql::{Command, Parsed, parse};
-use crate::{Platform, QueryError, copy, define, dml};
+use crate::{Platform, QueryError, copy, define, dml, flush};
 
 /// What a statement gave.
 pub enum Outcome {
@@ -124,6 +124,7 @@ impl Session {
         match parsed.command {
             Command::Sql(statement) => self.run_sql(*statement, parameters).await.map_err(|e| e.at(start)),
             Command::Copy(copy) => copy::run(self, copy).await.map_err(|e| e.at(start)),
+            Command::Flush => flush::run(self).await.map_err(|e| e.at(start)),
             _ => define::run(self, parsed).await.map_err(|e| e.at(start)),
         }
     }

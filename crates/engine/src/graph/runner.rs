@@ -53,6 +53,8 @@ pub struct Shared {
     pub error: Mutex<Option<QueryError>>,
     pub state: Mutex<&'static str>,
     pub lag: AtomicU64,
+    /// Nothing waits: no event, and no window that is due.
+    pub settled: AtomicBool,
     stop: AtomicBool,
     wake: Notify,
 }
@@ -183,6 +185,7 @@ impl Runner {
             error: Mutex::new(None),
             state: Mutex::new("running"),
             lag: AtomicU64::new(0),
+            settled: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             wake: Notify::new(),
         });
@@ -248,7 +251,9 @@ impl Runner {
         // A partition that has gone idle lets time move on without an event.
         let watermark_us = self.source.watermark_us(&self.record, self.clock.monotonic_us());
         let closing = self.views.iter().any(|v| self.to_close(v, watermark_us).is_some());
-        if waiting == 0 && !closing && self.newcomers.is_empty() {
+        let settled = waiting == 0 && !closing && self.newcomers.is_empty();
+        self.shared.settled.store(settled, Ordering::Release);
+        if settled {
             runtime.block_on(self.wait_for_events());
             return Ok(());
         }

@@ -34,6 +34,8 @@ pub enum Command {
     Copy(Copy),
     /// ALTER JOB … SET ( … ).
     AlterJob(AlterJob),
+    /// FLUSH.
+    Flush,
     /// Anything that DataFusion plans.
     Sql(Box<Statement>),
 }

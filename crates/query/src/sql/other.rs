@@ -1,4 +1,4 @@
-//! COPY, ALTER JOB and SHOW.
+//! COPY, ALTER JOB, FLUSH and SHOW.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -17,6 +17,10 @@ pub fn parse(parser: &mut Parser<'_>) -> Result<Option<(Command, bool)>, QueryEr
     }
     if is(0, "alter") && is(1, "job") {
         return alter_job(parser).map(|command| Some((command, false)));
+    }
+    if is(0, "flush") {
+        parser.next_token();
+        return Ok(Some((Command::Flush, false)));
     }
     if is(0, "show") {
         return show(parser);

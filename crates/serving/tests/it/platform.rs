@@ -10,7 +10,7 @@ use pluvio_catalog::{Catalog, Column, Definition, ViewKind};
 use pluvio_eventlog::{EventLog, LogOptions};
 use pluvio_foundation::{Metrics, RealDisk, SystemClock, SystemRandom};
 use pluvio_keytables::{SpanRetention, Store, StoreOptions};
-use pluvio_query::{EpochStatus, JobStatus, Jobs, Outcome, Platform, PlatformOptions, QueryError, ViewShape};
+use pluvio_query::{EpochStatus, JobStatus, Jobs, Outcome, Platform, PlatformOptions, Progress, QueryError, ViewShape};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -115,6 +115,10 @@ impl Jobs for Remembered {
 
     fn jobs(&self) -> Vec<JobStatus> {
         self.jobs.lock().unwrap().clone()
+    }
+
+    fn progress(&self) -> Vec<Progress> {
+        Vec::new()
     }
 
     fn epochs(&self) -> Vec<EpochStatus> {
