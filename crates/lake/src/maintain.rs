@@ -1,5 +1,6 @@
 //! Housekeeping, in bounded steps between commits.
 
+use futures::future::BoxFuture;
 use std::sync::Arc;
 
 use deltalake::protocol::{DeltaOperation, checkpoints};
@@ -44,19 +45,21 @@ impl LakeTable {
     ///
     /// # Errors
     /// Failures of the disk. What was done before stays done.
-    pub async fn maintain(self: &Arc<Self>) -> Result<MaintenanceReport, LakeError> {
-        let mut maintenance = self.maintenance.lock().await;
-        let mut report = MaintenanceReport {
-            files_expired: self.expire().await?,
-            files_compacted: self.compact().await?,
-            files_deleted: self.delete_removed().await?,
-            ..MaintenanceReport::default()
-        };
-        if self.version() - maintenance.checkpoint >= self.options.checkpoint_versions.max(1) {
-            (maintenance.checkpoint, report.log_entries_deleted) = self.checkpoint().await?;
-            report.checkpointed = true;
-        }
-        Ok(report)
+    pub fn maintain(self: &Arc<Self>) -> BoxFuture<'_, Result<MaintenanceReport, LakeError>> {
+        Box::pin(async move {
+            let mut maintenance = self.maintenance.lock().await;
+            let mut report = MaintenanceReport {
+                files_expired: self.expire().await?,
+                files_compacted: self.compact().await?,
+                files_deleted: self.delete_removed().await?,
+                ..MaintenanceReport::default()
+            };
+            if self.version() - maintenance.checkpoint >= self.options.checkpoint_versions.max(1) {
+                (maintenance.checkpoint, report.log_entries_deleted) = self.checkpoint().await?;
+                report.checkpointed = true;
+            }
+            Ok(report)
+        })
     }
 
     async fn expire(&self) -> Result<usize, LakeError> {

@@ -1,6 +1,7 @@
 //! Opening a table: lock, create if absent, load the log, sweep what a killed
 //! process left.
 
+use futures::future::BoxFuture;
 use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::path::Path;
@@ -36,21 +37,23 @@ impl LakeTable {
     /// [`LakeError::Schema`] if a table is there with other columns,
     /// [`LakeError::Locked`] if it is open already, [`LakeError::Feature`],
     /// and failures of the disk.
-    pub async fn open(
-        path: &Path,
-        name: &str,
+    pub fn open<'a>(
+        path: &'a Path,
+        name: &'a str,
         schema: SchemaRef,
         options: LakeOptions,
-    ) -> Result<Arc<Self>, LakeError> {
-        log::process_start();
-        let stored = stored_schema(name, &schema)?;
-        let log_folder = path.join(LOG_FOLDER);
-        fs::create_dir_all(&log_folder).map_err(|error| LakeError::io("create", &log_folder, error))?;
-        let opening = Opening::begin(path, name)?;
-        if !opening.listing.exists {
-            opening.create(&schema, &stored, &options).await?;
-        }
-        opening.load(Some((schema, stored)), options).await
+    ) -> BoxFuture<'a, Result<Arc<Self>, LakeError>> {
+        Box::pin(async move {
+            log::process_start();
+            let stored = stored_schema(name, &schema)?;
+            let log_folder = path.join(LOG_FOLDER);
+            fs::create_dir_all(&log_folder).map_err(|error| LakeError::io("create", &log_folder, error))?;
+            let opening = Opening::begin(path, name)?;
+            if !opening.listing.exists {
+                opening.create(&schema, &stored, &options).await?;
+            }
+            opening.load(Some((schema, stored)), options).await
+        })
     }
 
     /// Opens the table in the folder `path`, with the columns it has. A table
@@ -59,18 +62,20 @@ impl LakeTable {
     /// # Errors
     /// [`LakeError::NotFound`] if there is none, otherwise as for
     /// [`LakeTable::open`].
-    pub async fn open_existing(path: &Path, options: LakeOptions) -> Result<Arc<Self>, LakeError> {
-        log::process_start();
-        let not_found = || LakeError::NotFound { path: path.to_owned() };
-        if !path.join(LOG_FOLDER).is_dir() {
-            return Err(not_found());
-        }
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let opening = Opening::begin(path, &name.unwrap_or_default())?;
-        if !opening.listing.exists {
-            return Err(not_found());
-        }
-        opening.load(None, options).await
+    pub fn open_existing(path: &Path, options: LakeOptions) -> BoxFuture<'_, Result<Arc<Self>, LakeError>> {
+        Box::pin(async move {
+            log::process_start();
+            let not_found = || LakeError::NotFound { path: path.to_owned() };
+            if !path.join(LOG_FOLDER).is_dir() {
+                return Err(not_found());
+            }
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let opening = Opening::begin(path, &name.unwrap_or_default())?;
+            if !opening.listing.exists {
+                return Err(not_found());
+            }
+            opening.load(None, options).await
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The rows of one job on their way into the table.
 
+use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::{mem, slice};
 
@@ -132,41 +133,43 @@ impl LakeWriter {
     /// # Errors
     /// [`LakeError::Overlap`] if another writer of the job has committed some
     /// of the epochs, and failures of the disk.
-    pub async fn commit(&mut self) -> Result<Option<Committed>, LakeError> {
-        self.check_usable()?;
-        if let Some(file) = self.current.take() {
-            self.broken = true;
-            self.finished.push(file.finish()?);
-            self.broken = false;
-        }
-        if self.epochs.is_none() {
-            return Ok(None);
-        }
-        let table = Arc::clone(&self.table);
-        let mut committer = table.committer.lock().await;
-        table.settle(&mut committer).await?;
-        let earlier = self.take_landed();
-        let Some((first, epoch)) = self.epochs else { return Ok(earlier) };
-        if let Some(committed) = table.committed_epoch(&self.job).filter(|at| *at >= first) {
-            self.brought_by_another(first, epoch, committed)?;
-            return Ok(earlier);
-        }
-        let rows = self.buffered_rows();
-        let now_ms = table.options.clock.now_ms();
-        let change = Change {
-            added: self.finished.iter().map(|file| file.add(now_ms, true)).collect(),
-            removed: Vec::new(),
-            epoch: Some((self.job.clone(), epoch)),
-            operation: DeltaOperation::StreamingUpdate {
-                output_mode: OutputMode::Append,
-                query_id: self.job.clone(),
-                epoch_id: epoch,
-            },
-        };
-        let version = table.commit_files(&mut committer, &mut self.finished, change).await?;
-        (self.epochs, self.finished) = (None, Vec::new());
-        let rows = rows + earlier.map_or(0, |earlier| earlier.rows);
-        Ok(Some(Committed { version, rows, epoch }))
+    pub fn commit(&mut self) -> BoxFuture<'_, Result<Option<Committed>, LakeError>> {
+        Box::pin(async move {
+            self.check_usable()?;
+            if let Some(file) = self.current.take() {
+                self.broken = true;
+                self.finished.push(file.finish()?);
+                self.broken = false;
+            }
+            if self.epochs.is_none() {
+                return Ok(None);
+            }
+            let table = Arc::clone(&self.table);
+            let mut committer = table.committer.lock().await;
+            table.settle(&mut committer).await?;
+            let earlier = self.take_landed();
+            let Some((first, epoch)) = self.epochs else { return Ok(earlier) };
+            if let Some(committed) = table.committed_epoch(&self.job).filter(|at| *at >= first) {
+                self.brought_by_another(first, epoch, committed)?;
+                return Ok(earlier);
+            }
+            let rows = self.buffered_rows();
+            let now_ms = table.options.clock.now_ms();
+            let change = Change {
+                added: self.finished.iter().map(|file| file.add(now_ms, true)).collect(),
+                removed: Vec::new(),
+                epoch: Some((self.job.clone(), epoch)),
+                operation: DeltaOperation::StreamingUpdate {
+                    output_mode: OutputMode::Append,
+                    query_id: self.job.clone(),
+                    epoch_id: epoch,
+                },
+            };
+            let version = table.commit_files(&mut committer, &mut self.finished, change).await?;
+            (self.epochs, self.finished) = (None, Vec::new());
+            let rows = rows + earlier.map_or(0, |earlier| earlier.rows);
+            Ok(Some(Committed { version, rows, epoch }))
+        })
     }
 
     /// Takes out the files of an earlier attempt that did reach the log although

@@ -67,7 +67,7 @@ async fn storm(folder: &Path, events: &Path) -> Result<serde_json::Value, CliErr
     let script = |sql: &'static str| {
         let (platform, folder) = (running.platform.clone(), events.to_owned());
         async move {
-            let done = Session::run_script(&platform, sql, folder, |_| {}).await;
+            let done = Session::run_script(&platform, sql, folder, &mut |_| {}).await;
             done.map_err(|error| CliError::Script { file: "storm".into(), error })
         }
     };

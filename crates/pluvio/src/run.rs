@@ -15,9 +15,9 @@ pub async fn run(args: RunArgs) -> Result<(), CliError> {
     let sql = tokio::fs::read_to_string(&args.file).await.map_err(|e| CliError::io(file.clone(), e))?;
     let folder = args.file.parent().map(ToOwned::to_owned).unwrap_or_default();
     let mut running = Running::start(&settings.config).await?;
-    let progress = |statement: &str| eprintln!("  {}", terminal::first_line(statement));
+    let mut progress = |statement: &str| eprintln!("  {}", terminal::first_line(statement));
     eprintln!("running {file}");
-    match Session::run_script(&running.platform, &sql, folder, progress).await {
+    match Session::run_script(&running.platform, &sql, folder, &mut progress).await {
         Ok(_) => {}
         Err(error) => {
             running.stop().await;

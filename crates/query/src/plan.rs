@@ -3,6 +3,7 @@
 //! aggregate into two, or a plain join into something else, which a batch may do
 //! and a job with durable state may not.)
 
+use futures::future::BoxFuture;
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
@@ -22,19 +23,24 @@ use crate::QueryError;
 ///
 /// # Errors
 /// What the planner finds wrong, with its place in the text where known.
-pub async fn plan_continuous(context: &SessionContext, query: Box<Query>) -> Result<LogicalPlan, QueryError> {
-    let statement = DfStatement::Statement(Box::new(Statement::Query(query)));
-    let state = context.state();
-    let plan = state.statement_to_plan(statement).await?;
-    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
-        Arc::new(SimplifyExpressions::new()),
-        Arc::new(ReplaceDistinctWithAggregate::new()),
-        Arc::new(EliminateCrossJoin::new()),
-        Arc::new(ExtractEquijoinPredicate::new()),
-        Arc::new(OptimizeProjections::new()),
-    ];
-    // now() must not become a constant: a job runs for longer than its planning.
-    let config = OptimizerContext::new().without_query_execution_start_time();
-    Ok(Optimizer::with_rules(rules).optimize(plan, &config, |_, _| {})?)
+pub fn plan_continuous(
+    context: &SessionContext,
+    query: Box<Query>,
+) -> BoxFuture<'_, Result<LogicalPlan, QueryError>> {
+    Box::pin(async move {
+        let statement = DfStatement::Statement(Box::new(Statement::Query(query)));
+        let state = context.state();
+        let plan = state.statement_to_plan(statement).await?;
+        let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+        let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+            Arc::new(SimplifyExpressions::new()),
+            Arc::new(ReplaceDistinctWithAggregate::new()),
+            Arc::new(EliminateCrossJoin::new()),
+            Arc::new(ExtractEquijoinPredicate::new()),
+            Arc::new(OptimizeProjections::new()),
+        ];
+        // now() must not become a constant: a job runs for longer than its planning.
+        let config = OptimizerContext::new().without_query_execution_start_time();
+        Ok(Optimizer::with_rules(rules).optimize(plan, &config, |_, _| {})?)
+    })
 }

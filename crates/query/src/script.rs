@@ -1,6 +1,7 @@
 //! Pipeline files: checked whole before anything happens, then executed, with
 //! the engine told once at the end, so that all views of a file start together.
 
+use futures::future::BoxFuture;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,16 +16,22 @@ use crate::{Platform, QueryError, copy, define};
 ///
 /// # Errors
 /// The first mistake, with its line and column.
-pub async fn check(platform: &Arc<Platform>, sql: &str, folder: &Path) -> Result<usize, QueryError> {
-    let fork = Arc::new(platform.catalog().fork());
-    let session = Session::new(platform, Arc::clone(&fork), Some(folder.to_owned()))?;
-    let statements = parse(sql)?;
-    let count = statements.len();
-    for statement in statements {
-        let start = statement.start;
-        check_one(&session, &fork, statement).await.map_err(|e| e.at(start))?;
-    }
-    Ok(count)
+pub fn check<'a>(
+    platform: &'a Arc<Platform>,
+    sql: &'a str,
+    folder: &'a Path,
+) -> BoxFuture<'a, Result<usize, QueryError>> {
+    Box::pin(async move {
+        let fork = Arc::new(platform.catalog().fork());
+        let session = Session::new(platform, Arc::clone(&fork), Some(folder.to_owned()))?;
+        let statements = parse(sql)?;
+        let count = statements.len();
+        for statement in statements {
+            let start = statement.start;
+            check_one(&session, &fork, statement).await.map_err(|e| e.at(start))?;
+        }
+        Ok(count)
+    })
 }
 
 async fn check_one(session: &Session, fork: &Catalog, parsed: Parsed) -> Result<(), QueryError> {
@@ -72,11 +79,20 @@ impl Session {
     ///
     /// # Errors
     /// The first mistake, with its line and column.
-    pub async fn run_script(
+    pub fn run_script<'a>(
+        platform: &'a Arc<Platform>,
+        sql: &'a str,
+        folder: PathBuf,
+        progress: &'a mut (dyn FnMut(&str) + Send),
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, QueryError>> {
+        Box::pin(Self::execute_script(platform, sql, folder, progress))
+    }
+
+    async fn execute_script(
         platform: &Arc<Platform>,
         sql: &str,
         folder: PathBuf,
-        mut progress: impl FnMut(&str),
+        progress: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Vec<Outcome>, QueryError> {
         check(platform, sql, &folder).await?;
         let session = Self::new(platform, Arc::clone(platform.catalog()), Some(folder))?;

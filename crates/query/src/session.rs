@@ -1,9 +1,14 @@
 //! A session: executes statements, one after the other.
+//!
+//! What other crates call returns boxed futures: a plain `async fn` would make
+//! each of them compile the whole planner again.
 
+use futures::future::BoxFuture;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::common::ParamValues;
+use datafusion::error::Result as DfResult;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SessionContext};
@@ -56,24 +61,32 @@ impl Session {
     ///
     /// # Errors
     /// The first failure, with its place in `sql` where known.
-    pub async fn execute(&self, sql: &str) -> Result<Vec<Outcome>, QueryError> {
-        let mut outcomes = Vec::new();
-        for statement in parse(sql)? {
-            outcomes.push(self.run(statement, None).await?);
-        }
-        Ok(outcomes)
+    pub fn execute<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Vec<Outcome>, QueryError>> {
+        Box::pin(async move {
+            let mut outcomes = Vec::new();
+            for statement in parse(sql)? {
+                outcomes.push(self.run(statement, None).await?);
+            }
+            Ok(outcomes)
+        })
     }
 
     /// Executes a single statement with parameters `$1`, `$2`, ….
     ///
     /// # Errors
     /// As [`Self::execute`]; also if there is not exactly one statement.
-    pub async fn execute_with(&self, sql: &str, parameters: ParamValues) -> Result<Outcome, QueryError> {
-        let mut statements = parse(sql)?;
-        match (statements.pop(), statements.is_empty()) {
-            (Some(statement), true) => self.run(statement, Some(parameters)).await,
-            _ => Err(QueryError::invalid("parameters go with exactly one statement")),
-        }
+    pub fn execute_with<'a>(
+        &'a self,
+        sql: &'a str,
+        parameters: ParamValues,
+    ) -> BoxFuture<'a, Result<Outcome, QueryError>> {
+        Box::pin(async move {
+            let mut statements = parse(sql)?;
+            match (statements.pop(), statements.is_empty()) {
+                (Some(statement), true) => self.run(statement, Some(parameters)).await,
+                _ => Err(QueryError::invalid("parameters go with exactly one statement")),
+            }
+        })
     }
 
     /// Whether the statement is one that DataFusion alone must not execute.
@@ -100,19 +113,39 @@ impl Session {
     ///
     /// # Errors
     /// What is wrong with it; also if it is not a plain query.
-    pub async fn plan(&self, sql: &str) -> Result<LogicalPlan, QueryError> {
-        let mut statements = parse(sql)?;
-        match (statements.pop(), statements.is_empty()) {
-            (Some(Parsed { command: Command::Sql(statement), .. }), true) => {
-                self.plan_statement(*statement).await
+    pub fn plan<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<LogicalPlan, QueryError>> {
+        Box::pin(async move {
+            let mut statements = parse(sql)?;
+            match (statements.pop(), statements.is_empty()) {
+                (Some(Parsed { command: Command::Sql(statement), .. }), true) => {
+                    self.plan_statement(*statement).await
+                }
+                _ => Err(QueryError::unsupported("only a single query can be planned")),
             }
-            _ => Err(QueryError::unsupported("only a single query can be planned")),
-        }
+        })
     }
 
     pub(crate) async fn plan_statement(&self, statement: Statement) -> Result<LogicalPlan, QueryError> {
+        Ok(self.plan_parsed(statement).await?)
+    }
+
+    /// Plans a statement that is parsed already.
+    ///
+    /// # Errors
+    /// What the planner finds wrong, in its own words.
+    pub fn plan_parsed(&self, statement: Statement) -> BoxFuture<'static, DfResult<LogicalPlan>> {
         let statement = DfStatement::Statement(Box::new(statement));
-        Ok(self.context.state().statement_to_plan(statement).await?)
+        let state = self.context.state();
+        Box::pin(async move { state.statement_to_plan(statement).await })
+    }
+
+    /// Runs a plan; its rows as they come.
+    ///
+    /// # Errors
+    /// What the planner finds wrong, in its own words.
+    pub fn run_plan(&self, plan: LogicalPlan) -> BoxFuture<'static, DfResult<SendableRecordBatchStream>> {
+        let frame = DataFrame::new(self.context.state(), plan);
+        Box::pin(frame.execute_stream())
     }
 
     pub(crate) async fn run(
@@ -151,8 +184,7 @@ impl Session {
                     self.context.execute_logical_plan(plan).await?;
                     return Ok(Outcome::done("SET"));
                 }
-                let frame = DataFrame::new(self.context.state(), plan);
-                Ok(Outcome::Rows(frame.execute_stream().await?))
+                Ok(Outcome::Rows(self.run_plan(plan).await?))
             }
             other => {
                 let text = other.to_string();

@@ -38,7 +38,11 @@ async fn run(seed: u64) {
         disk = after;
         let platform = open(&disk, folder.path()).await;
         let ends = platform.rows("SELECT coalesce(sum(appended), 0) FROM pluvio.topics").await;
-        assert_eq!(ends[0].parse::<u64>().unwrap(), acknowledged, "seed {seed} life {life}: events were lost");
+        assert_eq!(
+            ends[0].parse::<u64>().unwrap(),
+            acknowledged,
+            "seed {seed} life {life}: events were lost"
+        );
         platform.stop().await;
     }
     let platform = open(&disk, folder.path()).await;

@@ -53,7 +53,10 @@ pub const VIEWS: &[View] = &[
                 min(amount) AS least, max(at) AS newest
          FROM events GROUP BY person_id",
     ),
-    view("all_of_it", "SELECT count(*) AS n, sum(amount) AS total, count(DISTINCT person_id) AS persons FROM events"),
+    view(
+        "all_of_it",
+        "SELECT count(*) AS n, sum(amount) AS total, count(DISTINCT person_id) AS persons FROM events",
+    ),
     view(
         "by_town",
         "SELECT town, count(*) AS n, sum(amount) FILTER (WHERE amount > 50) AS large
@@ -96,7 +99,8 @@ impl<'a> Workload<'a> {
         platform.run(BASE).await;
         let towns = ["Ayr", "Bonn", "Cork", "Davos"];
         let person = |id: u64| {
-            let town = towns.get(self.below(5) as usize).map_or("NULL".to_owned(), |town| format!("'{town}'"));
+            let town =
+                towns.get(self.below(5) as usize).map_or("NULL".to_owned(), |town| format!("'{town}'"));
             format!("({id}, 'person {id}', {town})")
         };
         // Some persons that events name are not known.

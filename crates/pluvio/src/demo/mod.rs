@@ -57,7 +57,7 @@ pub async fn run(args: DemoArgs) -> Result<(), CliError> {
     terminal::start_logging(config.log_level);
     let _folder = Folder { temporary: config.data_dir == temporary, path: config.data_dir.clone() };
     let mut running = Running::start(&config).await?;
-    let script = Session::run_script(&running.platform, PIPELINE, PathBuf::new(), |_| {}).await;
+    let script = Session::run_script(&running.platform, PIPELINE, PathBuf::new(), &mut |_| {}).await;
     if let Err(error) = script {
         running.stop().await;
         return Err(CliError::Script { file: "examples/card-payments/pipeline.sql".into(), error });

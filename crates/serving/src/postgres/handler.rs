@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use datafusion::common::ParamValues;
-use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{Declare, Statement};
 use futures::{Sink, SinkExt};
@@ -112,8 +111,7 @@ impl Handler {
             None => plan.clone(),
         };
         let explains = matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
-        let frame = DataFrame::new(self.planner.session.context().state(), plan);
-        let batches = frame.execute_stream().await.map_err(failed)?;
+        let batches = self.planner.session.run_plan(plan).await.map_err(failed)?;
         let mut rows = rows::response(client, run.format, batches, stop)?;
         if explains {
             rows.set_command_tag("EXPLAIN");

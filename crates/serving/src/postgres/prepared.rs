@@ -12,7 +12,6 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::sql::parser::Statement as PlannerStatement;
 use datafusion::sql::sqlparser::ast::{SetExpr, Statement};
 use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, into_pg_type};
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
@@ -102,15 +101,12 @@ impl Planner {
     /// if that fails, the statement as it stands decides, because only its errors
     /// have places.
     pub(super) async fn plan(&self, statement: Statement, piece: Piece<'_>) -> PgWireResult<LogicalPlan> {
-        let state = self.session.context().state();
-        if let Some(compatible) = self.compatible(piece.text).filter(is_query) {
-            let compatible = PlannerStatement::Statement(Box::new(compatible));
-            if let Ok(plan) = state.statement_to_plan(compatible).await {
-                return Ok(plan);
-            }
+        if let Some(compatible) = self.compatible(piece.text).filter(is_query)
+            && let Ok(plan) = self.session.plan_parsed(compatible).await
+        {
+            return Ok(plan);
         }
-        let statement = PlannerStatement::Statement(Box::new(statement));
-        state.statement_to_plan(statement).await.map_err(|error| sqlstate::of_plan(error, piece))
+        self.session.plan_parsed(statement).await.map_err(|error| sqlstate::of_plan(error, piece))
     }
 
     /// The statement as the compatibility rules rewrite it.
@@ -129,9 +125,7 @@ impl Planner {
         if let Statement::Insert(insert) = &mut statement {
             insert.on = None;
         }
-        let state = self.session.context().state();
-        let statement = PlannerStatement::Statement(Box::new(statement));
-        if let Ok(plan) = state.statement_to_plan(statement).await
+        if let Ok(plan) = self.session.plan_parsed(statement).await
             && let Ok(inferred) = parameter_types(&plan)
         {
             types.iter_mut().zip(inferred).for_each(|(place, inferred)| *place = inferred);

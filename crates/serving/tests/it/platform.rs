@@ -10,7 +10,9 @@ use pluvio_catalog::{Catalog, Column, Definition, ViewKind};
 use pluvio_eventlog::{EventLog, LogOptions};
 use pluvio_foundation::{Metrics, RealDisk, SystemClock, SystemRandom};
 use pluvio_keytables::{SpanRetention, Store, StoreOptions};
-use pluvio_query::{EpochStatus, JobStatus, Jobs, Outcome, Platform, PlatformOptions, Progress, QueryError, ViewShape};
+use pluvio_query::{
+    EpochStatus, JobStatus, Jobs, Outcome, Platform, PlatformOptions, Progress, QueryError, ViewShape,
+};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
