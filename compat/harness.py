@@ -34,6 +34,12 @@ def binary():
     return found[0]
 
 
+def environment():
+    """This process's environment without what is meant for the tests: PLUVIO_… names are options of the program."""
+    ours = ("PLUVIO_BIN", "PLUVIO_TEST_DATA", "PLUVIO_ARTIFACTS", "PLUVIO_CACHE")
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
 def free_ports(count):
     """Ports that nobody listens on at the moment."""
     sockets = [socket.socket() for _ in range(count)]
@@ -101,7 +107,8 @@ class Pluvio:
         log.flush()
         self.log_from = log.tell()
         started = time.monotonic()
-        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                        env=environment())
         log.close()
         self.starts += 1
         if wait:
@@ -187,7 +194,7 @@ class Pluvio:
     def cli(self, *arguments, input=None, timeout=60, check=True):
         """Runs another `pluvio` command against this platform."""
         done = subprocess.run([str(binary()), *arguments], input=input, capture_output=True, text=True,
-                              timeout=timeout, **({} if input is not None else {"stdin": subprocess.DEVNULL}))
+                              timeout=timeout, env=environment(), **({} if input is not None else {"stdin": subprocess.DEVNULL}))
         if check and done.returncode != 0:
             raise AssertionError(f"pluvio {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}{done.stdout}")
         return done

@@ -1,5 +1,6 @@
 //! What the commands say on the terminal, and how they are told to stop.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use pluvio_config::LogLevel;
@@ -15,6 +16,7 @@ pub fn start_logging(level: LogLevel) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(fallback));
     let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logging = logging.with_ansi(std::io::stderr().is_terminal());
     if logging.with_target(false).try_init().is_err() {
         eprintln!("warning: logging was set up twice");
     }

@@ -162,6 +162,11 @@ impl Runner {
                 views[upstream].downstream.push(i);
             }
         }
+        let mut commit = store.begin();
+        views.iter().try_for_each(|v| v.begin(&mut commit))?;
+        if !commit.is_empty() {
+            commit.commit()?;
+        }
         let record = match store.note(&record_name(&spec.name)) {
             Some(bytes) => EpochRecord::decode(&bytes)?,
             None => EpochRecord::new(),

@@ -82,6 +82,14 @@ impl View {
         })
     }
 
+    /// What readers see before the first event.
+    pub fn begin(&self, commit: &mut Commit) -> Result<(), QueryError> {
+        match self.aggregate.as_ref().map(AggregateState::over_nothing).transpose()?.flatten() {
+            Some(touched) => self.update(commit, touched).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
     /// Runs the stateless steps; without an aggregate, the result is what is stored.
     pub fn step(&self, batch: RecordBatch) -> Result<RecordBatch, QueryError> {
         let out = self.steps.run(batch)?;

@@ -9,12 +9,14 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
+use datafusion::arrow::array::{
+    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_empty_array,
+};
 use datafusion::arrow::compute::{cast, filter, filter_record_batch};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::cast::{as_boolean_array, as_timestamp_microsecond_array};
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
-use datafusion::physical_expr::GroupsAccumulatorAdapter;
+use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 use datafusion::physical_plan::aggregates::group_values::new_group_values;
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use pluvio_keytables::KeyTable;
@@ -87,7 +89,7 @@ impl AggregateState {
         for batch in batches {
             let rows = batch.num_rows();
             let column =
-                |e: &Arc<dyn datafusion::physical_expr::PhysicalExpr>| e.evaluate(batch)?.into_array(rows);
+                |e: &Arc<dyn PhysicalExpr>| e.evaluate(batch)?.into_array(rows);
             let keys = self.plan.groups.iter().map(column).collect::<datafusion::error::Result<Vec<_>>>()?;
             groups.intern(&keys, &mut places)?;
             for (function, accumulator) in self.plan.functions.iter().zip(&mut accumulators) {
@@ -103,17 +105,39 @@ impl AggregateState {
             return Ok(None);
         }
         let keys = groups.emit(EmitTo::All)?;
-        let count = keys[0].len();
         self.merge_stored(&keys, &mut accumulators)?;
+        self.touched(&keys, accumulators).map(Some)
+    }
+
+    /// The result over no rows at all, which SQL wants where nothing is grouped
+    /// by; `None` if there is a GROUP BY, or a stored state already.
+    pub fn over_nothing(&self) -> Result<Option<Touched>, QueryError> {
+        if !self.plan.is_constant() || !self.table.is_empty() {
+            return Ok(None);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
+        let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+        let key = |e: &Arc<dyn PhysicalExpr>| e.evaluate(&row)?.into_array(1);
+        let keys = self.plan.groups.iter().map(key).collect::<datafusion::error::Result<Vec<_>>>()?;
+        let mut accumulators = self.accumulators()?;
+        for (function, accumulator) in self.plan.functions.iter().zip(&mut accumulators) {
+            let nothing: Vec<_> = function.state.iter().map(|f| new_empty_array(f.data_type())).collect();
+            accumulator.merge_batch(&nothing, &[], 1)?;
+        }
+        self.touched(&keys, accumulators).map(Some)
+    }
+
+    fn touched(
+        &self,
+        keys: &[ArrayRef],
+        mut accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    ) -> Result<Touched, QueryError> {
         let mut states = Vec::with_capacity(accumulators.len());
         for accumulator in &mut accumulators {
             states.push(accumulator.state(EmitTo::All)?);
         }
-        let results = self.evaluate(&states, count)?;
-        Ok(Some(Touched {
-            states: self.state_batch(&keys, states)?,
-            results: self.result_batch(&keys, results)?,
-        }))
+        let results = self.evaluate(&states, keys[0].len())?;
+        Ok(Touched { states: self.state_batch(keys, states)?, results: self.result_batch(keys, results)? })
     }
 
     /// Fails if a group or an argument of these rows cannot be computed.

@@ -96,6 +96,11 @@ impl Commit {
         self.notes.push((name.to_owned(), value));
     }
 
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.appends.is_empty() && self.notes.is_empty() && self.error.is_none()
+    }
+
     /// Makes everything collected true and durable, and returns the sequence
     /// number. On an error nothing of it is true; after `DiskFull` the same
     /// changes may be committed anew once there is space. Only if an `Io` error
