@@ -37,8 +37,9 @@ async fn check(
     std::fs::create_dir_all(scratch).map_err(|e| CliError::io(scratch.display().to_string(), e))?;
     let (platform, log) = platform::open(&config, &Metrics::default())?;
     let options = EngineOptions { trigger_ms: 1, trigger_rows: 1, workers: 1 };
-    let engine = Engine::new(Arc::clone(&platform), options, tokio::runtime::Handle::current());
-    platform.attach(engine as Arc<dyn Jobs>);
+    let engine: Arc<dyn Jobs> =
+        Engine::new(Arc::clone(&platform), options, tokio::runtime::Handle::current());
+    platform.attach(&engine);
     let result = pluvio_query::check(&platform, sql, folder).await;
     platform.store().close();
     log.close();

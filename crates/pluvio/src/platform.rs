@@ -119,7 +119,7 @@ impl Running {
             workers: WORKERS,
         };
         let engine = Engine::new(Arc::clone(&platform), options, tokio::runtime::Handle::current());
-        platform.attach(Arc::clone(&engine) as Arc<dyn Jobs>);
+        platform.attach(&(Arc::clone(&engine) as Arc<dyn Jobs>));
         let (shutdown, stopped) = watch::channel(false);
         let broker = broker(config, &log, &metrics, addresses.kafka)?;
         let starting = Arc::clone(&engine);

@@ -180,9 +180,6 @@ async fn drop(session: &Session, kind: &'static str, name: &str) -> Result<(), Q
     platform.catalog().remove(name)?;
     let (jobs, gone) = (platform.jobs()?, name.to_owned());
     blocking(move || jobs.reconcile().and_then(|()| jobs.forget(&gone))).await?;
-    if kind == "table" {
-        platform.store().drop_table(name)?;
-    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! every session.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -74,9 +74,9 @@ impl Platform {
         Ok(Arc::new(Self { options, catalog, log, store, lakes, clock, metrics, jobs, runtime, writing }))
     }
 
-    /// Gives the platform its engine, once.
-    pub fn attach(&self, jobs: Arc<dyn Jobs>) {
-        if self.jobs.0.set(jobs).is_err() {
+    /// Gives the platform its engine, once. The caller owns it.
+    pub fn attach(&self, jobs: &Arc<dyn Jobs>) {
+        if self.jobs.0.set(Arc::downgrade(jobs)).is_err() {
             tracing::warn!("the engine was attached twice; the first one stays");
         }
     }
@@ -94,8 +94,8 @@ impl Platform {
     /// # Errors
     /// There is none yet.
     pub fn jobs(&self) -> Result<Arc<dyn Jobs>, QueryError> {
-        let missing = || QueryError::new(ErrorKind::Unavailable, "the engine has not started yet; try again");
-        self.jobs.0.get().cloned().ok_or_else(missing)
+        let missing = || QueryError::new(ErrorKind::Unavailable, "the engine is not running; try again");
+        self.jobs.0.get().and_then(Weak::upgrade).ok_or_else(missing)
     }
 
     pub(crate) fn resolver(&self, catalog: &Arc<Catalog>) -> Arc<Resolver> {

@@ -1,7 +1,7 @@
 //! What the query layer asks of the engine. The engine implements it; the
 //! binary puts the two together. So the layers keep pointing down.
 
-use std::sync::Arc;
+use std::sync::Weak;
 
 use datafusion::logical_expr::LogicalPlan;
 use pluvio_catalog::{Catalog, Column, ViewKind};
@@ -125,5 +125,6 @@ pub trait Jobs: Send + Sync {
     fn epochs(&self) -> Vec<EpochStatus>;
 }
 
-/// The engine that is not there yet, while the platform is being put together.
-pub(crate) type JobsSlot = std::sync::OnceLock<Arc<dyn Jobs>>;
+/// The engine: not there yet while the platform is being put together, gone once
+/// its owner has let go of it.
+pub(crate) type JobsSlot = std::sync::OnceLock<Weak<dyn Jobs>>;

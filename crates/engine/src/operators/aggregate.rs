@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_empty_array,
+    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::{cast, filter, filter_record_batch};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
@@ -88,8 +88,7 @@ impl AggregateState {
         let mut places = Vec::new();
         for batch in batches {
             let rows = batch.num_rows();
-            let column =
-                |e: &Arc<dyn PhysicalExpr>| e.evaluate(batch)?.into_array(rows);
+            let column = |e: &Arc<dyn PhysicalExpr>| e.evaluate(batch)?.into_array(rows);
             let keys = self.plan.groups.iter().map(column).collect::<datafusion::error::Result<Vec<_>>>()?;
             groups.intern(&keys, &mut places)?;
             for (function, accumulator) in self.plan.functions.iter().zip(&mut accumulators) {
@@ -106,7 +105,11 @@ impl AggregateState {
         }
         let keys = groups.emit(EmitTo::All)?;
         self.merge_stored(&keys, &mut accumulators)?;
-        self.touched(&keys, accumulators).map(Some)
+        let mut states = Vec::with_capacity(accumulators.len());
+        for accumulator in &mut accumulators {
+            states.push(accumulator.state(EmitTo::All)?);
+        }
+        self.touched(&keys, states).map(Some)
     }
 
     /// The result over no rows at all, which SQL wants where nothing is grouped
@@ -119,23 +122,15 @@ impl AggregateState {
         let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
         let key = |e: &Arc<dyn PhysicalExpr>| e.evaluate(&row)?.into_array(1);
         let keys = self.plan.groups.iter().map(key).collect::<datafusion::error::Result<Vec<_>>>()?;
-        let mut accumulators = self.accumulators()?;
-        for (function, accumulator) in self.plan.functions.iter().zip(&mut accumulators) {
-            let nothing: Vec<_> = function.state.iter().map(|f| new_empty_array(f.data_type())).collect();
-            accumulator.merge_batch(&nothing, &[], 1)?;
-        }
-        self.touched(&keys, accumulators).map(Some)
+        let state = |f: &Function| -> datafusion::error::Result<Vec<ArrayRef>> {
+            let state = f.aggregate.create_accumulator()?.state()?;
+            state.iter().map(datafusion::scalar::ScalarValue::to_array).collect()
+        };
+        let states = self.plan.functions.iter().map(state).collect::<datafusion::error::Result<Vec<_>>>()?;
+        self.touched(&keys, states).map(Some)
     }
 
-    fn touched(
-        &self,
-        keys: &[ArrayRef],
-        mut accumulators: Vec<Box<dyn GroupsAccumulator>>,
-    ) -> Result<Touched, QueryError> {
-        let mut states = Vec::with_capacity(accumulators.len());
-        for accumulator in &mut accumulators {
-            states.push(accumulator.state(EmitTo::All)?);
-        }
+    fn touched(&self, keys: &[ArrayRef], states: Vec<Vec<ArrayRef>>) -> Result<Touched, QueryError> {
         let results = self.evaluate(&states, keys[0].len())?;
         Ok(Touched { states: self.state_batch(keys, states)?, results: self.result_batch(keys, results)? })
     }

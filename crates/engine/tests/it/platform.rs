@@ -49,7 +49,7 @@ impl TestPlatform {
         };
         let platform = Platform::new(platform_options, catalog, log, store, clock, metrics).unwrap();
         let engine = Engine::new(Arc::clone(&platform), options, tokio::runtime::Handle::current());
-        platform.attach(Arc::clone(&engine) as Arc<dyn Jobs>);
+        platform.attach(&(Arc::clone(&engine) as Arc<dyn Jobs>));
         let starting = Arc::clone(&engine);
         tokio::task::spawn_blocking(move || starting.reconcile()).await.unwrap().unwrap();
         Self { platform, engine }

@@ -55,7 +55,7 @@ impl Fixture {
         let jobs =
             Arc::new(Remembered { catalog: catalog.clone(), store: store.clone(), jobs: Mutex::default() });
         let platform = Platform::new(options, catalog, log, store, clock, metrics).unwrap();
-        platform.attach(jobs.clone());
+        platform.attach(&(jobs.clone() as Arc<dyn Jobs>));
         Self { platform, jobs, stop: watch::channel(false).0, _folder: folder }
     }
 

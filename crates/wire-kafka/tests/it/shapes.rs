@@ -275,7 +275,7 @@ fn every_version_fits_its_shape() {
 }
 
 #[test]
-fn a_cut_or_longer_body_is_refused() {
+fn a_cut_body_is_refused_and_what_follows_a_whole_one_is_ignored() {
     for (api, version) in by_library() {
         let body = sample(api.key, version);
         for length in 0..body.len() {
@@ -283,7 +283,7 @@ fn a_cut_or_longer_body_is_refused() {
             assert!(cut.is_err(), "{:?} v{version} cut to {length} of {}", api.key, body.len());
         }
         let longer = Bytes::from([&body[..], &[0]].concat());
-        assert!(Request::decode(&head(api, version), longer).is_err(), "{:?} v{version}", api.key);
+        assert!(Request::decode(&head(api, version), longer).is_ok(), "{:?} v{version}", api.key);
     }
 }
 
