@@ -38,7 +38,7 @@ export class Plot {
       cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
       hooks: { setCursor: [(plot) => onValues?.(plot.cursor.idx)] },
       scales: {
-        x: { range: range ? () => range() : (_, from, to) => (from === to ? [from - 60, to + 60] : [from, to]) },
+        x: { range: range ? () => range() : (_, from, to) => this.span(from, to) },
         y: { range: (_, low, high) => [Math.min(0, low ?? 0), roof(high)] },
       },
       axes: [
@@ -54,6 +54,11 @@ export class Plot {
         spanGaps: false,
       }))],
     }, this.data, this.host);
+  }
+
+  /** The range of the data; one point alone, which uPlot stretches over years, stands in the middle of two minutes. */
+  span(from, to) {
+    return this.data[0].length === 1 ? [this.data[0][0] - 60, this.data[0][0] + 60] : [from, to];
   }
 
   size() {

@@ -230,4 +230,29 @@ mod tests {
         let error = Catalog::open(folder.path(), Arc::new(RealDisk)).unwrap_err();
         assert!(error.to_string().contains("catalog.json"), "{error}");
     }
+
+    #[test]
+    fn the_frozen_sample_still_loads() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/formats/v1/catalog");
+        let bytes = std::fs::read(folder.join("catalog.json")).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let catalog = Catalog::open(&folder, Arc::clone(&disk)).unwrap();
+        let names: Vec<_> = catalog.all().iter().map(|d| format!("{} {}", d.kind(), d.name())).collect();
+        let expected = [
+            "stream payments",
+            "table persons",
+            "table companies",
+            "materialized view enriched",
+            "materialized view spend_per_minute",
+            "materialized view spend_live",
+            "materialized view alerts",
+            "sink archive",
+        ];
+        assert_eq!(names, expected);
+        // What this version writes is what it read: a field that was renamed or lost shows here.
+        let copy = tempfile::tempdir().unwrap();
+        let copied = Catalog::open(copy.path(), disk).unwrap();
+        catalog.all().iter().for_each(|d| drop(copied.add(d.as_ref().clone()).unwrap()));
+        assert_eq!(std::fs::read(copy.path().join("catalog.json")).unwrap(), bytes);
+    }
 }

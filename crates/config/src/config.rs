@@ -31,7 +31,6 @@ pub struct Config {
     pub lake_commit_interval_ms: u64,
     pub lake_commit_bytes: u64,
     pub disk_reserve_bytes: u64,
-    pub role: Role,
     pub log_level: LogLevel,
 }
 
@@ -57,7 +56,6 @@ impl Config {
             lake_commit_interval_ms: 0,
             lake_commit_bytes: 0,
             disk_reserve_bytes: 0,
-            role: Role::All,
             log_level: LogLevel::Info,
         }
     }
@@ -109,17 +107,6 @@ impl fmt::Display for HostPort {
             false => write!(formatter, "{}:{}", self.host, self.port),
         }
     }
-}
-
-/// Which parts of Pluvio this process runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Everything in one process.
-    All,
-    /// The event log and its doors only.
-    Queue,
-    /// Jobs, tables and serving, reading a queue elsewhere.
-    Engine,
 }
 
 /// How much the program tells about itself.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use pluvio_foundation::limits;
 
-use crate::config::{Config, LogLevel, Role};
+use crate::config::{Config, LogLevel};
 use crate::error::ConfigError;
 use crate::units::{parse_bytes, parse_duration_ms};
 
@@ -96,15 +96,6 @@ const OPTIONS: &[OptionDef] = &[
         shape: Shape::Path,
         meaning: "The folder that holds everything durable: events, tables, state, lake. One process at a time uses it.",
         set: |config, text| path(text).map(|value| config.data_dir = value),
-    },
-    OptionDef {
-        name: "role",
-        default: "all",
-        shape: Shape::Word(&["all", "queue", "engine"]),
-        meaning: "Which parts this process runs: all, the queue alone, or the engine alone reading a queue elsewhere.",
-        set: |config, text| {
-            word(text, &[Role::All, Role::Queue, Role::Engine], role_name).map(|value| config.role = value)
-        },
     },
     OptionDef {
         name: "kafka_listen",
@@ -244,14 +235,6 @@ const OPTIONS: &[OptionDef] = &[
     },
 ];
 
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::All => "all",
-        Role::Queue => "queue",
-        Role::Engine => "engine",
-    }
-}
-
 fn path(text: &str) -> Result<PathBuf, ConfigError> {
     match text.is_empty() {
         true => Err(ConfigError::value(text, "a path")),
@@ -346,7 +329,7 @@ mod tests {
             "`1 KiB` is not between 1048576 and 1073741824 bytes"
         );
         assert_eq!(message("auto_create_topics", "yes"), "`yes` is not `true` or `false`");
-        assert_eq!(message("role", "door"), "`door` is not one of `all`, `queue`, `engine`");
+        assert!(message("log_level", "loud").starts_with("`loud` is not one of `error`, `warn`"));
         assert_eq!(message("data_dir", ""), "`` is not a path");
         assert!(message("http_listen", "8080").starts_with("`8080` is not an IP address and a port"));
         assert!(message("kafka_advertised", "nowhere").starts_with("`nowhere` is not a host and a port"));

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pluvio_config::{Config, Inputs, LogLevel, Role, Settings, Source, load, options};
+use pluvio_config::{Config, Inputs, LogLevel, Settings, Source, load, options};
 use pluvio_foundation::{ErrorKind, RealDisk};
 
 fn pairs(entries: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -37,18 +37,18 @@ fn nothing_given_is_the_default() {
 fn later_sources_go_before_earlier_ones() {
     let file = "trigger = \"1 s\"\ntrigger_rows = 1000\nauto_create_topics = false\nlog_level = \"debug\"\n";
     let environment = [("PLUVIO_TRIGGER_ROWS", "2000"), ("PLUVIO_LOG_LEVEL", "warn"), ("HOME", "/root")];
-    let settings = with(file, &environment, &[("log_level", "trace"), ("role", "queue")]).unwrap();
+    let settings = with(file, &environment, &[("log_level", "trace")]).unwrap();
     let config = &settings.config;
     assert_eq!((config.trigger_ms, config.trigger_rows), (1000, 2000));
     assert!(!config.auto_create_topics);
-    assert_eq!((config.log_level, config.role), (LogLevel::Trace, Role::Queue));
+    assert_eq!(config.log_level, LogLevel::Trace);
     let source = |name: &str| {
         let setting = settings.settings.iter().find(|setting| setting.option.name == name).unwrap();
         setting.source.clone()
     };
     assert!(matches!(source("trigger"), Source::File(path) if path.ends_with("pluvio.toml")));
     assert_eq!(source("trigger_rows"), Source::Environment("PLUVIO_TRIGGER_ROWS".to_owned()));
-    assert_eq!(source("role"), Source::CommandLine);
+    assert_eq!(source("log_level"), Source::CommandLine);
     assert_eq!(source("data_dir"), Source::Default);
 }
 
@@ -61,9 +61,10 @@ fn unknown_names_are_told_with_a_guess() {
     assert_eq!(error, format!("unknown option `colour` in pluvio.toml{known}"));
     let error = with("", &[], &[("trigger_row", "1")]).unwrap_err();
     assert!(error.contains("the command line (did you mean `trigger_rows`?)"), "{error}");
-    let settings = with("", &[("PLUVIO_SERVICE_HOST", "10.0.0.1"), ("PLUVIO_ROLES", "all")], &[]).unwrap();
+    let settings =
+        with("", &[("PLUVIO_SERVICE_HOST", "10.0.0.1"), ("PLUVIO_LOG_LEVELS", "info")], &[]).unwrap();
     assert_eq!(settings.warnings.len(), 2);
-    assert!(settings.warnings[1].contains("did you mean `role`?"), "{:?}", settings.warnings);
+    assert!(settings.warnings[1].contains("did you mean `log_level`?"), "{:?}", settings.warnings);
 }
 
 #[test]
@@ -73,9 +74,9 @@ fn wrong_values_are_told_with_their_place() {
         error.starts_with("option `trigger` from pluvio.toml: `soon` is not a duration: write"),
         "{error}"
     );
-    let error = with("", &[("PLUVIO_ROLE", "cook")], &[]).unwrap_err();
+    let error = with("", &[("PLUVIO_LOG_LEVEL", "cook")], &[]).unwrap_err();
     assert!(
-        error.starts_with("option `role` from the environment (PLUVIO_ROLE): `cook` is not one of"),
+        error.starts_with("option `log_level` from the environment (PLUVIO_LOG_LEVEL): `cook` is not one of"),
         "{error}"
     );
     let error = with("trigger = ", &[], &[]).unwrap_err();
@@ -83,10 +84,10 @@ fn wrong_values_are_told_with_their_place() {
         error.starts_with("the configuration file pluvio.toml is not valid TOML: TOML parse error at line 1"),
         "{error}"
     );
-    let error = with("[role]\nx = 1", &[], &[]).unwrap_err();
+    let error = with("[trigger]\nx = 1", &[], &[]).unwrap_err();
     assert!(error.contains("TOML table; options are not in sections"), "{error}");
     // A value that a later source replaces does no harm.
-    assert!(with("role = \"cook\"", &[], &[("role", "all")]).is_ok());
+    assert!(with("log_level = \"cook\"", &[], &[("log_level", "info")]).is_ok());
 }
 
 #[test]

@@ -69,6 +69,11 @@ impl EventLog {
         Ok(Arc::new(log))
     }
 
+    /// What it was opened with.
+    pub fn options(&self) -> &LogOptions {
+        &self.shared.options
+    }
+
     fn start_threads(&self) -> Result<(), LogError> {
         if !self.shared.options.background {
             return Ok(());

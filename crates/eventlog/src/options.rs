@@ -10,6 +10,8 @@ pub struct LogOptions {
     pub tail_bytes_per_topic: usize,
     /// The same over all topics together.
     pub tail_bytes_total: usize,
+    /// The settings of topics that are made without settings of their own.
+    pub topic: TopicConfig,
     /// How often old events are looked for and removed, in milliseconds.
     pub retention_check_interval_ms: u64,
     /// Free disk space that appends leave, in bytes.
@@ -35,6 +37,7 @@ impl Default for LogOptions {
         Self {
             tail_bytes_per_topic: 32 << 20,
             tail_bytes_total: 128 << 20,
+            topic: TopicConfig::default(),
             retention_check_interval_ms: 30_000,
             disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
             sync_interval_ms: 1_000,

@@ -19,13 +19,12 @@ use crate::error::CliError;
 use crate::platform::Running;
 use crate::terminal;
 
-const PARTITIONS: i32 = 4;
 const EVENTS_PER_BATCH: usize = 500;
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 const TABLES: &str = "
 CREATE STREAM payments (person_id BIGINT, company_id BIGINT, amount DOUBLE, paid_at TIMESTAMP)
-  WITH (topic = 'payments', format = 'json', partitions = '4');
+  WITH (topic = 'payments', format = 'json', partitions = 'PARTITIONS');
 CREATE TABLE persons (id BIGINT PRIMARY KEY, name VARCHAR);
 CREATE TABLE companies (id BIGINT PRIMARY KEY, name VARCHAR);
 COPY persons FROM 'persons.csv';
@@ -41,9 +40,9 @@ CREATE SINK archive INTO LAKE 'payments' FROM enriched WITH (commit_interval = '
 
 /// Runs a workload.
 pub async fn run(args: BenchArgs) -> Result<(), CliError> {
-    let Workload::Storm { events, json } = args.workload;
+    let Workload::Storm { events, partitions, json } = args.workload;
     let folder = std::env::temp_dir().join(format!("pluvio-bench-{}", std::process::id()));
-    let result = storm(&folder, &events).await;
+    let result = storm(&folder, &events, partitions).await;
     let _ = std::fs::remove_dir_all(&folder);
     let result = result?;
     match json {
@@ -53,7 +52,7 @@ pub async fn run(args: BenchArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn storm(folder: &Path, events: &Path) -> Result<serde_json::Value, CliError> {
+async fn storm(folder: &Path, events: &Path, partitions: u16) -> Result<serde_json::Value, CliError> {
     let any_port = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let config = Config {
         data_dir: folder.to_owned(),
@@ -66,15 +65,16 @@ async fn storm(folder: &Path, events: &Path) -> Result<serde_json::Value, CliErr
     running.open();
     let script = |sql: &'static str| {
         let (platform, folder) = (running.platform.clone(), events.to_owned());
+        let sql = sql.replace("PARTITIONS", &partitions.to_string());
         async move {
-            let done = Session::run_script(&platform, sql, folder, &mut |_| {}).await;
+            let done = Session::run_script(&platform, &sql, folder, &mut |_| {}).await;
             done.map_err(|error| CliError::Script { file: "storm".into(), error })
         }
     };
     eprintln!("loading persons and companies");
     script(TABLES).await?;
     eprintln!("filling the topic");
-    let count = fill(&running.addresses.kafka.to_string(), &events.join("payments")).await?;
+    let count = fill(&running.addresses.kafka.to_string(), &events.join("payments"), partitions).await?;
     let before = cpu_seconds();
     let start = Instant::now();
     script(JOB).await?;
@@ -82,7 +82,7 @@ async fn storm(folder: &Path, events: &Path) -> Result<serde_json::Value, CliErr
     let committed = wait(&running, "archive", count, start).await?;
     let cpu = cpu_seconds() - before;
     let sums = sums(&running).await?;
-    let rss_mb = terminal::resident_bytes() >> 20;
+    let rss_mb = terminal::resident_bytes_max() >> 20;
     running.stop().await;
     Ok(serde_json::json!({
         "peer": "pluvio", "version": env!("CARGO_PKG_VERSION"), "seconds": committed.as_secs_f64(),
@@ -92,7 +92,7 @@ async fn storm(folder: &Path, events: &Path) -> Result<serde_json::Value, CliErr
 }
 
 /// Sends the lines of every file in a folder to the topic; returns how many.
-async fn fill(address: &str, folder: &Path) -> Result<u64, CliError> {
+async fn fill(address: &str, folder: &Path, partitions: u16) -> Result<u64, CliError> {
     let failed = |e| CliError::io(folder.display().to_string(), e);
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder).map_err(failed)?.filter_map(|f| f.ok().map(|f| f.path())).collect();
@@ -116,7 +116,7 @@ async fn fill(address: &str, folder: &Path) -> Result<u64, CliError> {
             count += batch.count() as u64;
             let batch = batch.finish(Compression::None, None).map_err(|e| CliError::Other(e.to_string()))?;
             client.produce("payments", partition, batch, 1).await?.await?;
-            partition = (partition + 1) % PARTITIONS;
+            partition = (partition + 1) % i32::from(partitions);
         }
     }
     Ok(count)

@@ -1,6 +1,7 @@
 //! The command line: every command, flag and help text in one place. The flags
 //! of the platform are made from the configuration's own definitions.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
@@ -319,6 +320,9 @@ pub enum Workload {
         /// The folder with persons.csv, companies.csv and the payments
         #[arg(long, value_name = "DIR")]
         events: PathBuf,
+        /// Partitions of the topic
+        #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        partitions: u16,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -328,7 +332,10 @@ pub enum Workload {
 /// Prints a completion script.
 pub fn completions(shell: clap_complete::Shell) {
     let mut command = <Cli as clap::CommandFactory>::command();
-    clap_complete::generate(shell, &mut command, "pluvio", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "pluvio", &mut script);
+    // Whoever reads may have seen enough.
+    let _ = std::io::stdout().write_all(&script);
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use pluvio_catalog::Catalog;
 use pluvio_config::Config;
 use pluvio_doors::kafka::{self, Broker, BrokerOptions};
 use pluvio_engine::{Engine, EngineOptions};
-use pluvio_eventlog::{EventLog, LogOptions};
+use pluvio_eventlog::{EventLog, LogOptions, TopicConfig};
 use pluvio_foundation::{Clock, Disk, Metrics, RealDisk, SystemClock, SystemRandom};
 use pluvio_keytables::{Store, StoreOptions};
 use pluvio_query::{Jobs, Platform, PlatformOptions};
@@ -177,7 +177,13 @@ pub fn open(config: &Config, metrics: &Metrics) -> Result<(Arc<Platform>, Arc<Ev
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folder = &config.data_dir;
     let tail = usize::try_from(config.memory_log_tail_bytes).unwrap_or(usize::MAX);
+    let topic = TopicConfig {
+        retention_ms: i64::try_from(config.log_retention_ms).ok(),
+        segment_bytes: config.log_segment_bytes,
+        ..TopicConfig::default()
+    };
     let log_options = LogOptions {
+        topic,
         tail_bytes_total: tail,
         tail_bytes_per_topic: tail,
         disk_reserve_bytes: config.disk_reserve_bytes,
@@ -209,6 +215,8 @@ pub fn open(config: &Config, metrics: &Metrics) -> Result<(Arc<Platform>, Arc<Ev
         data_dir: folder.clone(),
         query_memory_bytes: QUERY_MEMORY_BYTES,
         default_partitions: config.default_partitions,
+        lake_commit_interval_ms: config.lake_commit_interval_ms,
+        lake_commit_bytes: config.lake_commit_bytes,
     };
     let platform = Platform::new(options, catalog, Arc::clone(&log), store, clock, metrics.clone())?;
     Ok((platform, log))

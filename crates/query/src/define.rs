@@ -1,9 +1,10 @@
 //! CREATE, DROP and ALTER: storage first, then the catalog, then the engine. A
 //! crash in between leaves storage that the same statement finds again.
 
+use std::sync::Arc;
+
 use datafusion::catalog::TableProvider;
 use pluvio_catalog::{Definition, SinkDef, StreamDef, TableDef, ViewDef, ViewKind};
-use pluvio_eventlog::TopicConfig;
 use pluvio_foundation::ErrorKind;
 
 use crate::plan::plan_continuous;
@@ -101,7 +102,7 @@ async fn view_definition(session: &Session, view: CreateView, sql: &str) -> Resu
     })
 }
 
-fn sink_definition(session: &Session, sink: SinkDef) -> Result<SinkDef, QueryError> {
+fn sink_definition(session: &Session, mut sink: SinkDef) -> Result<SinkDef, QueryError> {
     let catalog = session.catalog();
     match catalog.get(&sink.from).as_deref() {
         Some(Definition::View(view)) => match view.kind {
@@ -133,6 +134,14 @@ fn sink_definition(session: &Session, sink: SinkDef) -> Result<SinkDef, QueryErr
             format!("the lake table '{}' is written by the sink \"{}\" already", sink.lake, other.name());
         return Err(QueryError::new(ErrorKind::AlreadyExists, message));
     }
+    // 0 stands for what the statement left open.
+    let options = session.platform().options();
+    if sink.commit_interval_ms == 0 {
+        sink.commit_interval_ms = options.lake_commit_interval_ms;
+    }
+    if sink.commit_bytes == 0 {
+        sink.commit_bytes = options.lake_commit_bytes;
+    }
     Ok(sink)
 }
 
@@ -151,7 +160,7 @@ fn create_topic(platform: &Platform, stream: &StreamDef) -> Result<(), QueryErro
     if platform.log().topic(&stream.topic).is_some() {
         return Ok(());
     }
-    let mut config = TopicConfig::default();
+    let mut config = platform.log().options().topic.clone();
     if let Some(retention_ms) = stream.retention_ms {
         config.retention_ms = Some(retention_ms);
     }
@@ -178,9 +187,13 @@ async fn drop(session: &Session, kind: &'static str, name: &str) -> Result<(), Q
         return Err(QueryError::invalid(message));
     }
     platform.catalog().remove(name)?;
-    let (jobs, gone) = (platform.jobs()?, name.to_owned());
-    blocking(move || jobs.reconcile().and_then(|()| jobs.forget(&gone))).await?;
-    Ok(())
+    let (jobs, gone, store) = (platform.jobs()?, name.to_owned(), Arc::clone(platform.store()));
+    blocking(move || {
+        jobs.reconcile()?;
+        // A table is ours, the rest is the engine's.
+        if kind == "table" { Ok(store.drop_table(&gone)?) } else { jobs.forget(&gone) }
+    })
+    .await
 }
 
 fn alter_job(session: &Session, alter: &AlterJob) -> Result<(), QueryError> {

@@ -27,6 +27,11 @@ pub struct PlatformOptions {
     pub query_memory_bytes: usize,
     /// Partitions of a topic that a stream makes.
     pub default_partitions: u32,
+    /// Most time between two commits of a sink that does not say otherwise, in
+    /// milliseconds.
+    pub lake_commit_interval_ms: u64,
+    /// Uncommitted bytes at which such a sink commits early.
+    pub lake_commit_bytes: u64,
 }
 
 /// Everything a session needs.

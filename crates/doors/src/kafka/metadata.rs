@@ -82,7 +82,7 @@ async fn find_or_make(broker: &Arc<Broker>, name: &str, make: bool) -> Result<Ar
         return Err(Code::UnknownTopicOrPartition);
     }
     let partitions = broker.options.default_partitions;
-    match create(broker, name, partitions, TopicConfig::default()).await {
+    match create(broker, name, partitions, broker.log.options().topic.clone()).await {
         Ok(topic) => {
             tracing::info!(topic = name, partitions, "topic made on first use");
             Ok(topic)

@@ -79,10 +79,11 @@ async fn create_one(call: &Call, asked: &CreatableTopic, validate_only: bool) ->
         return Err((Code::InvalidTopicException, "names that begin with __ are internal".into()));
     }
     let partitions = partitions_of(broker, asked)?;
-    let mut config = TopicConfig::default();
+    let defaults = &broker.log.options().topic;
+    let mut config = defaults.clone();
     for entry in &asked.configs {
         let change = entry.value.as_ref().map_or(Change::Reset, |value| Change::Set(value.to_string()));
-        apply(&mut config, &entry.name, &change).map_err(|reason| (Code::InvalidConfig, reason))?;
+        apply(&mut config, defaults, &entry.name, &change).map_err(|reason| (Code::InvalidConfig, reason))?;
     }
     if broker.log.topic(name).is_some() {
         return Err((Code::TopicAlreadyExists, format!("topic {name:?} exists already")));

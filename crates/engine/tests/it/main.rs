@@ -1,6 +1,8 @@
 //! The engine over real stores: SQL behaviour as data files, jobs against batch
 //! queries over the same events, and power failures.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod crash;
 mod oracle;
 mod platform;

@@ -46,6 +46,8 @@ impl TestPlatform {
             data_dir: folder.to_owned(),
             query_memory_bytes: 64 << 20,
             default_partitions: 2,
+            lake_commit_interval_ms: 1_000,
+            lake_commit_bytes: 1 << 20,
         };
         let platform = Platform::new(platform_options, catalog, log, store, clock, metrics).unwrap();
         let engine = Engine::new(Arc::clone(&platform), options, tokio::runtime::Handle::current());

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::error::CliError;
 use crate::load::Progress;
 use crate::platform::Running;
-use crate::terminal::{grouped, resident_bytes};
+use crate::terminal::{grouped, resident_bytes, resident_bytes_max};
 
 /// The view that carries the names.
 const VIEW: &str = "enriched";
@@ -74,7 +74,6 @@ pub struct Watch {
     /// Events of earlier runs on the same folder.
     events_before: u64,
     first_rows_seconds: Option<f64>,
-    rss_max: u64,
     lag_max: u64,
     shown: Instant,
     shown_events: u64,
@@ -91,7 +90,6 @@ impl Watch {
             rain: now,
             events_before: 0,
             first_rows_seconds: None,
-            rss_max: 0,
             lag_max: 0,
             shown: now,
             shown_events: 0,
@@ -119,7 +117,6 @@ impl Watch {
     pub fn look(&mut self, progress: &Progress) {
         let Some(job) = self.job() else { return };
         let events = job.rows_in.saturating_sub(self.events_before);
-        self.rss_max = self.rss_max.max(resident_bytes());
         self.lag_max = self.lag_max.max(job.lag);
         if events > 0 && self.first_rows_seconds.is_none() {
             let seconds = self.begun.elapsed().as_secs_f64();
@@ -169,7 +166,7 @@ impl Watch {
             latency_ms_p50: self.engine.latency_ms(VIEW, 0.5).unwrap_or(0.0),
             latency_ms_p99: self.engine.latency_ms(VIEW, 0.99).unwrap_or(0.0),
             epochs: job.epoch,
-            rss_mb_max: self.rss_max >> 20,
+            rss_mb_max: resident_bytes_max() >> 20,
             dead_letters,
             lake_rows: 0,
             acknowledged: progress.acknowledged.load(Ordering::Relaxed),

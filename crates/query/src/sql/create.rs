@@ -12,8 +12,6 @@ use super::command::{Command, CreateView, Text, identifier, next_position, word}
 use crate::QueryError;
 
 const IDLE_TIMEOUT_MS: i64 = 5_000;
-const COMMIT_INTERVAL_MS: u64 = 10_000;
-const COMMIT_BYTES: u64 = 128 << 20;
 
 /// The statement at hand, if it is one of these, and whether it is lenient.
 pub fn parse(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<Option<(Command, bool)>, QueryError> {
@@ -208,8 +206,8 @@ fn sink(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command, 
         name,
         lake,
         from,
-        commit_interval_ms: options.duration_ms("commit_interval")?.unwrap_or(COMMIT_INTERVAL_MS),
-        commit_bytes: options.bytes("commit_bytes")?.unwrap_or(COMMIT_BYTES),
+        commit_interval_ms: options.duration_ms("commit_interval")?.unwrap_or(0),
+        commit_bytes: options.bytes("commit_bytes")?.unwrap_or(0),
         retention_ms: duration(&mut options, "retention")?,
         sql: String::new(),
     };

@@ -51,6 +51,8 @@ impl Fixture {
             data_dir: folder.path().to_owned(),
             query_memory_bytes: 64 << 20,
             default_partitions: 1,
+            lake_commit_interval_ms: 1_000,
+            lake_commit_bytes: 1 << 20,
         };
         let jobs =
             Arc::new(Remembered { catalog: catalog.clone(), store: store.clone(), jobs: Mutex::default() });

@@ -92,7 +92,7 @@ fn describe_one(broker: &Broker, wanted: &Wanted<'_>) -> Result<Vec<DescribeConf
     match wanted.resource.resource_type {
         TOPIC => {
             let topic = broker.log.topic(name).ok_or_else(|| no_topic(name))?;
-            let defaults = settings(&TopicConfig::default());
+            let defaults = settings(&broker.log.options().topic);
             let present = settings(&topic.config());
             let pairs = present.iter().zip(&defaults).filter(|(setting, _)| wanted.has(setting.name));
             let entries = pairs.map(|(setting, default)| {
@@ -102,7 +102,7 @@ fn describe_one(broker: &Broker, wanted: &Wanted<'_>) -> Result<Vec<DescribeConf
             Ok(entries.collect())
         }
         BROKER if name.is_empty() || name.parse() == Ok(broker.options.node_id) => {
-            let present = topic_settings::of_broker(&broker.options);
+            let present = topic_settings::of_broker(&broker.options, &broker.log.options().topic);
             let entries = present.iter().filter(|setting| wanted.has(setting.name));
             Ok(entries.map(|setting| wanted.entry(setting, SOURCE_STATIC)).collect())
         }
@@ -122,7 +122,7 @@ pub(crate) async fn alter(call: Call, request: AlterConfigsRequest) -> AlterConf
         let changes = resource.configs.into_iter().map(|config| (config.name, config.value));
         let changes = changes.map(|(name, value)| (name.to_string(), set(value)));
         let target = Target { kind: resource.resource_type, name: &resource.resource_name };
-        let from = Some(TopicConfig::default());
+        let from = Some(call.broker.log.options().topic.clone());
         let done = change(&call, &target, from, changes.collect(), request.validate_only).await;
         let (code, message) = told(done);
         responses.push(
@@ -201,7 +201,8 @@ async fn change(
     }
     let mut config = from.unwrap_or_else(|| topic.config());
     for (name, change) in changes {
-        apply(&mut config, &name, &change).map_err(|reason| (Code::InvalidConfig, reason))?;
+        apply(&mut config, &call.broker.log.options().topic, &name, &change)
+            .map_err(|reason| (Code::InvalidConfig, reason))?;
     }
     if validate_only {
         return Ok(());

@@ -137,7 +137,7 @@ pub(crate) fn settings(config: &TopicConfig) -> Vec<Setting> {
 }
 
 /// The broker's own settings, as far as clients ask for them.
-pub(crate) fn of_broker(options: &BrokerOptions) -> Vec<Setting> {
+pub(crate) fn of_broker(options: &BrokerOptions, topics: &TopicConfig) -> Vec<Setting> {
     let setting =
         |name, kind, value: String, meaning| Setting { name, kind, value, read_only: true, meaning };
     vec![
@@ -157,8 +157,20 @@ pub(crate) fn of_broker(options: &BrokerOptions) -> Vec<Setting> {
         setting(
             "message.max.bytes",
             Kind::Int,
-            TopicConfig::default().max_message_bytes.to_string(),
+            topics.max_message_bytes.to_string(),
             "Largest record batch of a topic that does not say otherwise, in bytes.",
+        ),
+        setting(
+            "log.retention.ms",
+            Kind::Long,
+            topics.retention_ms.unwrap_or(-1).to_string(),
+            "How long a topic that does not say otherwise keeps its events.",
+        ),
+        setting(
+            "log.segment.bytes",
+            Kind::Long,
+            topics.segment_bytes.to_string(),
+            "Size of a segment file of a topic that does not say otherwise.",
         ),
         setting(
             "offsets.retention.minutes",
@@ -169,14 +181,20 @@ pub(crate) fn of_broker(options: &BrokerOptions) -> Vec<Setting> {
     ]
 }
 
-/// Changes one setting; the error says what is wrong and what is allowed.
-pub(crate) fn apply(config: &mut TopicConfig, name: &str, change: &Change) -> Result<(), String> {
+/// Changes one setting, or resets it to what `defaults` has; the error says what
+/// is wrong and what is allowed.
+pub(crate) fn apply(
+    config: &mut TopicConfig,
+    defaults: &TopicConfig,
+    name: &str,
+    change: &Change,
+) -> Result<(), String> {
     let Some(definition) = DEFINITIONS.iter().find(|it| it.name == name) else {
         return apply_fixed(name, change);
     };
     let value = match change {
         Change::Set(value) => value.clone(),
-        Change::Reset => (definition.get)(&TopicConfig::default()),
+        Change::Reset => (definition.get)(defaults),
         Change::Merge => {
             return Err(format!("{name} takes one value; set it instead of adding to it or taking from it"));
         }
@@ -208,7 +226,7 @@ mod tests {
     fn what_is_shown_can_be_set() {
         let mut config = TopicConfig::default();
         for setting in settings(&TopicConfig::default()) {
-            apply(&mut config, setting.name, &set(&setting.value)).unwrap();
+            apply(&mut config, &TopicConfig::default(), setting.name, &set(&setting.value)).unwrap();
         }
         assert_eq!(config, TopicConfig::default());
     }
@@ -216,12 +234,12 @@ mod tests {
     #[test]
     fn changes_and_resets() {
         let mut config = TopicConfig::default();
-        apply(&mut config, "retention.ms", &set("-1")).unwrap();
-        apply(&mut config, "retention.bytes", &set("1000")).unwrap();
-        apply(&mut config, "cleanup.policy", &set("compact")).unwrap();
+        apply(&mut config, &TopicConfig::default(), "retention.ms", &set("-1")).unwrap();
+        apply(&mut config, &TopicConfig::default(), "retention.bytes", &set("1000")).unwrap();
+        apply(&mut config, &TopicConfig::default(), "cleanup.policy", &set("compact")).unwrap();
         assert_eq!((config.retention_ms, config.retention_bytes, config.compact), (None, Some(1000), true));
         for name in ["retention.ms", "retention.bytes", "cleanup.policy"] {
-            apply(&mut config, name, &Change::Reset).unwrap();
+            apply(&mut config, &TopicConfig::default(), name, &Change::Reset).unwrap();
         }
         assert_eq!(config, TopicConfig::default());
     }
@@ -229,7 +247,8 @@ mod tests {
     #[test]
     fn nonsense_is_refused_with_a_reason() {
         let mut config = TopicConfig::default();
-        let mut refused = |name, value| apply(&mut config, name, &set(value)).unwrap_err();
+        let mut refused =
+            |name, value| apply(&mut config, &TopicConfig::default(), name, &set(value)).unwrap_err();
         assert!(refused("retention.ms", "soon").contains("whole number"));
         assert!(refused("cleanup.policy", "burn").contains("delete and compact"));
         assert!(refused("min.insync.replicas", "2").contains("always 1"));
