@@ -68,7 +68,7 @@ def test_it_reconnects_after_a_restart(platform):
     p.sql("INSERT INTO persons VALUES (0, 'Zoe Quartermain'), (1, 'Una Quartermain'), (2, 'Tess Quartermain')")
     with Browser() as browser:
         browser.open(p.url + "/")
-        until("the page is live", lambda: browser.evaluate("document.body.dataset.connection") == "live", 20)
+        until("the page is live", lambda: browser.evaluate("document.body?.dataset.connection") == "live", 20)
         p.kill()
         p.start()
         sending = Tail(payments(p))

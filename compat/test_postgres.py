@@ -167,3 +167,23 @@ def test_own_sql_command(people):
     assert "Ada" in done.stdout and "Bela" in done.stdout
     failed = people.cli("sql", "--postgres", f"127.0.0.1:{people.postgres_port}", "-c", "SELECT nosuch FROM people", check=False)
     assert failed.returncode not in (0, 101) and "nosuch" in failed.stderr
+
+
+def test_a_stream_takes_rows_and_flush_waits_for_them(platform):
+    p = platform()
+    p.script("""
+        CREATE STREAM clicks (page VARCHAR NOT NULL, at TIMESTAMP);
+        CREATE MATERIALIZED VIEW per_page AS SELECT page, count(*) AS clicks FROM clicks GROUP BY page;
+    """)
+    with p.connect() as connection:
+        for round in range(1, 4):
+            with connection.cursor() as cursor:
+                cursor.execute("INSERT INTO clicks VALUES (%s, now()), ('/shop', NULL), (%s, now())", ("/home", "/home"))
+                assert cursor.statusmessage == "INSERT 0 3"
+            connection.execute("FLUSH")
+            rows = connection.execute("SELECT page, clicks FROM per_page ORDER BY page").fetchall()
+            assert rows == [("/home", 2 * round), ("/shop", round)]
+        with pytest.raises(psycopg.errors.NotNullViolation):
+            connection.execute("INSERT INTO clicks VALUES (NULL, now())")
+    # They are events like any other.
+    assert p.cli("consume", "clicks", "--from-beginning", "--count", "9", "--bootstrap", p.kafka).stdout.count('"page":"/home"') == 6

@@ -4,21 +4,27 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use pluvio_lake::LakeTable;
+use tokio::sync::Notify;
+
+/// How long a reader waits for its table's sink to open it.
+const OPENING_MAX: Duration = Duration::from_secs(10);
 
 /// The lake's folder and its open tables.
 #[derive(Debug)]
 pub struct Lakes {
     folder: PathBuf,
     open: RwLock<HashMap<String, Arc<LakeTable>>>,
+    opened: Notify,
 }
 
 impl Lakes {
     /// No table open yet.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, open: RwLock::default() }
+        Self { folder, open: RwLock::default(), opened: Notify::new() }
     }
 
     /// Where the table of this name lies.
@@ -36,9 +42,25 @@ impl Lakes {
         self.open.read().get(name).cloned()
     }
 
+    /// The table of this name, as soon as its sink has opened it: right after a
+    /// start that may take a moment. `None` if it takes too long.
+    pub async fn wait_for(&self, name: &str) -> Option<Arc<LakeTable>> {
+        let open = async {
+            loop {
+                let opened = self.opened.notified();
+                if let Some(table) = self.get(name) {
+                    return table;
+                }
+                opened.await;
+            }
+        };
+        tokio::time::timeout(OPENING_MAX, open).await.ok()
+    }
+
     /// Makes an opened table known.
     pub fn insert(&self, name: &str, table: Arc<LakeTable>) {
         self.open.write().insert(name.to_owned(), table);
+        self.opened.notify_waiters();
     }
 
     /// Forgets a table; its files stay.

@@ -80,13 +80,14 @@ impl TableProvider for LakeUnion {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(table) = self.lakes.wait_for(&self.sink.lake).await else {
+            let message =
+                format!("the sink of the lake table '{}' could not open it: see pluvio.jobs", self.sink.lake);
+            return Err(QueryError::new(pluvio_foundation::ErrorKind::Unavailable, message).into());
+        };
         let hot = self.hot_rows()?;
         let columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);
-        let Some(table) = self.lakes.get(&self.sink.lake) else {
-            let message = format!("the lake table '{}' is not open yet; try again", self.sink.lake);
-            return Err(QueryError::new(pluvio_foundation::ErrorKind::Unavailable, message).into());
-        };
         let snapshot = table.snapshot().await.map_err(QueryError::from)?;
         let committed = snapshot.epochs.get(&self.sink.name).copied().unwrap_or(-1);
         let newer = |tag: u64| i64::try_from(tag).unwrap_or(i64::MAX) > committed;
