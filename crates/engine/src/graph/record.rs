@@ -57,6 +57,11 @@ impl EpochRecord {
         }
     }
 
+    /// How many events lie between an earlier cut and this one.
+    pub fn taken_since(&self, cut: &[i64]) -> u64 {
+        self.cut.iter().zip(cut).map(|(to, from)| u64::try_from(to - from).unwrap_or(0)).sum()
+    }
+
     /// The stored form.
     ///
     /// # Errors

@@ -132,6 +132,8 @@ struct Runner {
     trigger_us: u64,
     trigger_rows: usize,
     committed: Arc<Notify>,
+    /// The last epoch was full: it left events that were waiting when it began.
+    behind: bool,
     /// Views that join a graph whose epochs have begun: they start with the rows
     /// their input still keeps.
     newcomers: Vec<usize>,
@@ -207,6 +209,7 @@ impl Runner {
             trigger_us: parts.trigger_ms.saturating_mul(1000),
             trigger_rows: parts.trigger_rows,
             committed: parts.committed,
+            behind: false,
             newcomers,
         })
     }
@@ -262,8 +265,9 @@ impl Runner {
             runtime.block_on(self.wait_for_events());
             return Ok(());
         }
+        let before = self.record.cut.clone();
         let since = self.clock.monotonic_us().saturating_sub(*last_start_us);
-        let full = waiting >= self.trigger_rows as u64;
+        let full = waiting >= self.trigger_rows as u64 || self.behind;
         if !full && !closing && since < self.trigger_us {
             runtime.block_on(self.pause((self.trigger_us - since).div_ceil(1000).min(50)));
             return Ok(());
@@ -274,6 +278,8 @@ impl Runner {
         }
         *last_start_us = self.clock.monotonic_us();
         self.epoch()?;
+        // What was waiting and did not fit has waited for its trigger already.
+        self.behind = self.record.taken_since(&before) < waiting;
         *self.shared.state.lock() = "running";
         *self.shared.error.lock() = None;
         Ok(())
