@@ -73,6 +73,22 @@ def test_an_unknown_lookup_key_gives_null(platform):
     p.wait_for("SELECT count(*) FROM named WHERE name = 'Tess'", 1, 30)
 
 
+def test_an_unknown_lookup_key_is_a_dead_letter_where_declared(platform):
+    p = platform()
+    p.script(STREAM.format(on_error="dead_letter"))
+    p.script("""
+        CREATE MATERIALIZED VIEW strict WITH (unknown_key = 'dead_letter') AS
+        SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer;
+    """)
+    places = send_all(p.kafka, "orders", [b'{"id": 1, "customer": 0}', b'{"id": 2, "customer": 77}', b'{"id": 3, "customer": 1}'])
+    p.wait_for("SELECT count(*) FROM strict", 2, 30)
+    letters = p.sql("SELECT topic, partition, \"offset\", reason, value FROM pluvio.dead_letters")
+    assert len(letters) == 1
+    topic, partition, offset, reason, value = letters[0]
+    assert (topic, partition, offset) == ("orders", *places[1])
+    assert "customers" in reason and '"id":2' in value
+
+
 def test_on_error_null_keeps_the_event(platform):
     p = platform()
     p.script(STREAM.format(on_error="null"))

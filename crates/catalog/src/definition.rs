@@ -65,6 +65,23 @@ pub enum DecodePolicy {
     Null,
 }
 
+/// What becomes of a row whose key an inner lookup join does not find.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownKey {
+    /// The row is left out, as SQL's JOIN does.
+    #[default]
+    Drop,
+    /// The row is left out and its event becomes a dead letter.
+    DeadLetter,
+}
+
+impl UnknownKey {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// `WATERMARK FOR column AS column - delay`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermark {
@@ -158,6 +175,9 @@ pub struct ViewDef {
     pub retention_bytes: u64,
     /// Least time between two epochs of its job, in milliseconds.
     pub trigger_ms: Option<u64>,
+    /// What a lookup that finds nothing makes of its row.
+    #[serde(default, skip_serializing_if = "UnknownKey::is_default")]
+    pub unknown_key: UnknownKey,
     /// The statement that made it.
     pub sql: String,
 }

@@ -10,7 +10,8 @@ mod error;
 mod store;
 
 pub use definition::{
-    Column, DecodePolicy, Definition, FormatDef, SinkDef, StreamDef, TableDef, ViewDef, ViewKind, Watermark,
+    Column, DecodePolicy, Definition, FormatDef, SinkDef, StreamDef, TableDef, UnknownKey, ViewDef, ViewKind,
+    Watermark,
 };
 pub use error::CatalogError;
 pub use store::Catalog;

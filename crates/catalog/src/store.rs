@@ -195,6 +195,7 @@ mod tests {
             retention_ms: None,
             retention_bytes: 1,
             trigger_ms: None,
+            unknown_key: crate::UnknownKey::Drop,
             sql: String::new(),
         })
     }

@@ -98,6 +98,7 @@ async fn view_definition(session: &Session, view: CreateView, sql: &str) -> Resu
         retention_ms: view.retention_ms,
         retention_bytes: view.retention_bytes.unwrap_or(RETENTION_BYTES),
         trigger_ms: view.trigger_ms,
+        unknown_key: view.unknown_key,
         sql: sql.to_owned(),
     })
 }

@@ -46,17 +46,20 @@ impl Outputs {
         let view = &views[index];
         self.rows_in[index] += batch.num_rows() as u64;
         let (mut done, mut failed) = (Vec::new(), Vec::new());
-        isolate(batch, 0, &|rows| view.step(rows), &mut done, &mut failed);
-        for (row, rows, error) in failed {
-            let offset = place.and_then(|p| p.offsets.get(row).copied());
-            self.dead_letters.push(DeadLetter {
-                partition: place.map(|p| p.partition),
-                offset,
-                reason: format!("{}: {}", view.name, error.message()),
-                value: row_text(&rows),
-            });
+        isolate(batch.clone(), 0, &|rows| view.step(rows), &mut done, &mut failed);
+        let letter = |row: usize, reason: String| DeadLetter {
+            partition: place.map(|p| p.partition),
+            offset: place.and_then(|p| p.offsets.get(row).copied()),
+            reason: format!("{}: {reason}", view.name),
+            value: row_text(&batch.slice(row, 1)),
+        };
+        for (row, _, error) in failed {
+            self.dead_letters.push(letter(row, error.message().to_owned()));
         }
-        for rows in done {
+        for (first, (rows, missed)) in done {
+            self.dead_letters.extend(missed.into_iter().map(|(row, table)| {
+                letter(first + row as usize, format!("there is no row in \"{table}\" for its key"))
+            }));
             if rows.num_rows() == 0 {
                 continue;
             }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::compute::{cast, filter_record_batch, not};
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use pluvio_catalog::{ViewDef, ViewKind};
+use pluvio_catalog::{UnknownKey, ViewDef, ViewKind};
 use pluvio_keytables::{Commit, KeyTable, Span, SpanRetention, Store};
 use pluvio_query::QueryError;
 use pluvio_query::tables::state_table_name;
 
 use crate::compile::ViewPlan;
-use crate::operators::{AggregateState, StepRunner, Touched};
+use crate::operators::{AggregateState, StepRunner, Touched, Tracked};
 
 /// Where a view's rows are kept.
 enum Rows {
@@ -32,6 +32,7 @@ pub struct View {
     stored: SchemaRef,
     stored_from: Vec<usize>,
     emit_on_window_close: bool,
+    unknown_key: UnknownKey,
     retention_ms: Option<i64>,
     /// Positions of the key in the stored columns.
     key: Vec<usize>,
@@ -76,6 +77,7 @@ impl View {
             stored,
             stored_from: plan.stored_from,
             emit_on_window_close: plan.emit_on_window_close,
+            unknown_key: def.unknown_key,
             retention_ms: def.retention_ms,
             key,
             rows,
@@ -90,12 +92,20 @@ impl View {
         }
     }
 
-    /// Runs the stateless steps; without an aggregate, the result is what is stored.
-    pub fn step(&self, batch: RecordBatch) -> Result<RecordBatch, QueryError> {
-        let out = self.steps.run(batch)?;
+    /// Runs the stateless steps; without an aggregate, the result is what is
+    /// stored. Tells the rows whose key a lookup did not find, each with the
+    /// table's name, if they are to be dead letters.
+    pub fn step(&self, batch: RecordBatch) -> Result<(RecordBatch, Vec<(u32, String)>), QueryError> {
+        let (out, missed) = match self.unknown_key {
+            UnknownKey::Drop => (self.steps.run(batch)?, Vec::new()),
+            UnknownKey::DeadLetter => {
+                let tracked = self.steps.run_tracked(batch)?;
+                (tracked.batch, tracked.missed)
+            }
+        };
         match self.aggregate {
-            Some(_) => Ok(out),
-            None => self.conform(&out),
+            Some(_) => Ok((out, missed)),
+            None => Ok((self.conform(&out)?, missed)),
         }
     }
 
@@ -141,8 +151,8 @@ impl View {
         if let Rows::Table(table) = &self.rows {
             let groups = touched.results.num_rows();
             let keys = touched.states.project(&(0..self.key.len()).collect::<Vec<_>>())?;
-            let (rows, kept) = self.after.run_tracked(touched.results)?;
-            let rows = self.conform(&rows)?;
+            let Tracked { batch, rows: kept, .. } = self.after.run_tracked(touched.results)?;
+            let rows = self.conform(&batch)?;
             changed += rows.num_rows() as u64;
             if kept.len() < groups {
                 changed += self.retract(commit, table, &keys, &kept)?;
@@ -227,17 +237,18 @@ impl View {
 }
 
 /// Runs `work` on the batch; if it fails, finds the rows that fail, reports each
-/// with its place and reason, and returns the results of the others.
+/// with its place and reason, and returns the results of the others, each with
+/// the place of its first row.
 pub fn isolate<T>(
     batch: RecordBatch,
     first: usize,
     work: &impl Fn(RecordBatch) -> Result<T, QueryError>,
-    done: &mut Vec<T>,
+    done: &mut Vec<(usize, T)>,
     failed: &mut Vec<(usize, RecordBatch, QueryError)>,
 ) {
     let rows = batch.num_rows();
     match work(batch.clone()) {
-        Ok(result) => done.push(result),
+        Ok(result) => done.push((first, result)),
         Err(error) if rows <= 1 => failed.push((first, batch, error)),
         Err(_) => {
             let half = rows / 2;

@@ -6,7 +6,7 @@ use datafusion::arrow::array::{
     Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array,
 };
 use datafusion::arrow::compute::kernels::zip::zip;
-use datafusion::arrow::compute::{and, filter_record_batch, prep_null_mask_filter};
+use datafusion::arrow::compute::{and, prep_null_mask_filter};
 use datafusion::common::cast::as_boolean_array;
 use pluvio_keytables::KeyTable;
 use pluvio_query::QueryError;
@@ -20,7 +20,8 @@ pub struct LookupRunner {
 }
 
 impl LookupRunner {
-    pub fn run(&self, batch: &RecordBatch) -> Result<RecordBatch, QueryError> {
+    /// The rows joined with what was found, and which of them are the result's.
+    pub fn run(&self, batch: &RecordBatch) -> Result<(RecordBatch, BooleanArray), QueryError> {
         let rows = batch.num_rows();
         let key = |e: &Arc<dyn datafusion::physical_expr::PhysicalExpr>| e.evaluate(batch)?.into_array(rows);
         let keys = self.lookup.keys.iter().map(key).collect::<datafusion::error::Result<Vec<_>>>()?;
@@ -42,11 +43,11 @@ impl LookupRunner {
                 joined = self.joined(batch, &blank(&found.columns, &matched)?)?;
             }
         }
-        match self.lookup.join {
-            LookupJoin::Left => Ok(joined),
-            LookupJoin::Inner if matched.true_count() == rows => Ok(joined),
-            LookupJoin::Inner => Ok(filter_record_batch(&joined, &matched)?),
-        }
+        let kept = match self.lookup.join {
+            LookupJoin::Left => BooleanArray::from(vec![true; rows]),
+            LookupJoin::Inner => matched,
+        };
+        Ok((joined, kept))
     }
 
     fn joined(&self, batch: &RecordBatch, table: &[ArrayRef]) -> Result<RecordBatch, QueryError> {

@@ -5,4 +5,4 @@ mod lookup;
 mod steps;
 
 pub use aggregate::{AggregateState, Touched};
-pub use steps::{StepRunner, concat};
+pub use steps::{StepRunner, Tracked, concat};

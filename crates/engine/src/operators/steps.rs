@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use datafusion::arrow::compute::{concat_batches, filter, filter_record_batch, prep_null_mask_filter};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
+};
+use datafusion::arrow::compute::{concat_batches, filter, filter_record_batch, not, prep_null_mask_filter};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::physical_expr::PhysicalExpr;
@@ -59,33 +61,58 @@ impl StepRunner {
     /// A failing expression (a division by zero, an overflow).
     pub fn run(&self, batch: RecordBatch) -> Result<RecordBatch, QueryError> {
         self.steps.iter().try_fold(batch, |batch, step| match step {
-            Runner::Filter(predicate) => keep(&batch, predicate),
+            Runner::Filter(predicate) => keep(&batch, &mask(&batch, predicate)?),
             Runner::Project { columns, schema } => project(&batch, columns, schema),
-            Runner::Lookup(lookup) => lookup.run(&batch),
+            Runner::Lookup(lookup) => {
+                let (joined, kept) = lookup.run(&batch)?;
+                keep(&joined, &kept)
+            }
         })
     }
 
-    /// Runs a batch through all steps and tells which of its rows came out.
+    /// Runs a batch through all steps and tells which of its rows came out, and
+    /// which a lookup did not find.
     ///
     /// # Errors
-    /// As [`Self::run`]; a lookup that drops rows is not expected here.
-    pub fn run_tracked(&self, batch: RecordBatch) -> Result<(RecordBatch, Vec<u32>), QueryError> {
+    /// As [`Self::run`].
+    pub fn run_tracked(&self, mut batch: RecordBatch) -> Result<Tracked, QueryError> {
         let count = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
         let mut rows: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..count));
-        let mut batch = batch;
+        let mut missed = Vec::new();
         for step in &self.steps {
-            batch = match step {
-                Runner::Filter(predicate) => {
-                    let mask = mask(&batch, predicate)?;
-                    rows = filter(&rows, &mask)?;
-                    filter_record_batch(&batch, &mask)?
+            let mask = match step {
+                Runner::Filter(predicate) => mask(&batch, predicate)?,
+                Runner::Project { columns, schema } => {
+                    batch = project(&batch, columns, schema)?;
+                    continue;
                 }
-                Runner::Project { columns, schema } => project(&batch, columns, schema)?,
-                Runner::Lookup(lookup) => lookup.run(&batch)?,
+                Runner::Lookup(lookup) => {
+                    let (joined, kept) = lookup.run(&batch)?;
+                    batch = joined;
+                    let gone = filter(&rows, &not(&kept)?)?;
+                    missed.extend(numbers(&gone).iter().map(|row| (*row, lookup.table.name().to_owned())));
+                    kept
+                }
             };
+            rows = filter(&rows, &mask)?;
+            batch = keep(&batch, &mask)?;
         }
-        Ok((batch, rows.as_primitive::<datafusion::arrow::datatypes::UInt32Type>().values().to_vec()))
+        Ok(Tracked { batch, rows: numbers(&rows).to_vec(), missed })
     }
+}
+
+/// What came of a batch.
+pub struct Tracked {
+    /// The rows that came out.
+    pub batch: RecordBatch,
+    /// For each, the place of the row it was made from.
+    pub rows: Vec<u32>,
+    /// The rows whose key a lookup did not find, each with the table's name.
+    pub missed: Vec<(u32, String)>,
+}
+
+fn numbers(rows: &ArrayRef) -> &[u32] {
+    rows.as_primitive::<datafusion::arrow::datatypes::UInt32Type>().values()
 }
 
 /// The schema with every column nullable: a step promises types, not more.
@@ -94,23 +121,17 @@ fn loose(schema: &SchemaRef) -> SchemaRef {
     Arc::new(datafusion::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
 }
 
-fn mask(
-    batch: &RecordBatch,
-    predicate: &Arc<dyn PhysicalExpr>,
-) -> Result<datafusion::arrow::array::BooleanArray, QueryError> {
+fn mask(batch: &RecordBatch, predicate: &Arc<dyn PhysicalExpr>) -> Result<BooleanArray, QueryError> {
     let value = predicate.evaluate(batch)?.into_array(batch.num_rows())?;
     let mask = as_boolean_array(&value)?;
     Ok(if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() })
 }
 
-use datafusion::arrow::array::Array;
-
-fn keep(batch: &RecordBatch, predicate: &Arc<dyn PhysicalExpr>) -> Result<RecordBatch, QueryError> {
-    let mask = mask(batch, predicate)?;
+fn keep(batch: &RecordBatch, mask: &BooleanArray) -> Result<RecordBatch, QueryError> {
     if mask.true_count() == batch.num_rows() {
         return Ok(batch.clone());
     }
-    Ok(filter_record_batch(batch, &mask)?)
+    Ok(filter_record_batch(batch, mask)?)
 }
 
 fn project(

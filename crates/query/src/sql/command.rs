@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{Query, Statement};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
-use pluvio_catalog::{SinkDef, StreamDef, TableDef};
+use pluvio_catalog::{SinkDef, StreamDef, TableDef, UnknownKey};
 use pluvio_foundation::limits::SQL_BYTES_MAX;
 
 use super::{create, other, rewrite::rewrite};
@@ -59,6 +59,8 @@ pub struct CreateView {
     pub retention_bytes: Option<u64>,
     /// `trigger`, in milliseconds.
     pub trigger_ms: Option<u64>,
+    /// `unknown_key`.
+    pub unknown_key: UnknownKey,
 }
 
 /// COPY table FROM 'file'.

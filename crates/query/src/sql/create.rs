@@ -3,7 +3,7 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
-use pluvio_catalog::{DecodePolicy, FormatDef, SinkDef, StreamDef, TableDef};
+use pluvio_catalog::{DecodePolicy, FormatDef, SinkDef, StreamDef, TableDef, UnknownKey};
 use pluvio_foundation::limits::PARTITIONS_PER_TOPIC_MAX;
 
 use super::Options;
@@ -162,6 +162,11 @@ fn view(parser: &mut Parser<'_>, text: &Text<'_>, name: String) -> Result<Comman
     let retention_ms = duration(&mut options, "retention")?;
     let retention_bytes = options.bytes("retention_bytes")?;
     let trigger_ms = options.duration_ms("trigger")?;
+    let unknown_key = options.value("unknown_key", |text| match text {
+        "drop" => Ok(UnknownKey::Drop),
+        "dead_letter" => Ok(UnknownKey::DeadLetter),
+        _ => Err("it is 'drop' or 'dead_letter'"),
+    })?;
     options.finish()?;
     parser.expect_keyword(Keyword::AS)?;
     let query_start = next_position(parser);
@@ -183,6 +188,7 @@ fn view(parser: &mut Parser<'_>, text: &Text<'_>, name: String) -> Result<Comman
         retention_ms,
         retention_bytes,
         trigger_ms,
+        unknown_key: unknown_key.unwrap_or_default(),
     }))
 }
 

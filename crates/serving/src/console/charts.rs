@@ -220,6 +220,7 @@ mod tests {
             retention_ms: None,
             retention_bytes: 0,
             trigger_ms: None,
+            unknown_key: pluvio_catalog::UnknownKey::Drop,
             sql: String::new(),
         }
     }
