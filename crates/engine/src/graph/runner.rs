@@ -265,7 +265,6 @@ impl Runner {
             runtime.block_on(self.wait_for_events());
             return Ok(());
         }
-        let before = self.record.cut.clone();
         let since = self.clock.monotonic_us().saturating_sub(*last_start_us);
         let full = waiting >= self.trigger_rows as u64 || self.behind;
         if !full && !closing && since < self.trigger_us {
@@ -277,6 +276,7 @@ impl Runner {
             return Ok(());
         }
         *last_start_us = self.clock.monotonic_us();
+        let before = self.record.cut.clone();
         self.epoch()?;
         // What was waiting and did not fit has waited for its trigger already.
         self.behind = self.record.taken_since(&before) < waiting;
