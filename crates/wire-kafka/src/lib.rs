@@ -16,6 +16,7 @@ pub mod produce;
 pub mod reader;
 pub mod records;
 pub mod request;
+pub mod sasl;
 pub mod shape;
 pub mod varint;
 pub mod writer;
