@@ -1,0 +1,268 @@
+"""A real Apache Kafka, as the oracle: fetched from Maven Central, one KRaft node, and the tools that come with it.
+
+`Kafka(folder)` is started, stopped and killed as harness.Pluvio is, so that a test can be run against either.
+`tool("kafka-topics", …)` runs one of Kafka's own programs by its main class.
+
+By hand:
+    python kafka_oracle.py serve --port 9092 [--folder DIR] [NAME=VALUE …]    # runs until Ctrl-C
+    python kafka_oracle.py kafka-topics --bootstrap-server 127.0.0.1:9092 --list
+"""
+
+import argparse
+import fcntl
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+from harness import free_ports
+
+POM = pathlib.Path(__file__).resolve().parent / "apache_kafka" / "pom.xml"
+VERSION = re.search(r"<kafka.version>(.*)</kafka.version>", POM.read_text()).group(1)
+
+MAIN_CLASSES = {
+    "kafka-acls": "org.apache.kafka.tools.AclCommand",
+    "kafka-broker-api-versions": "org.apache.kafka.tools.BrokerApiVersionsCommand",
+    "kafka-client-compatibility": "org.apache.kafka.tools.ClientCompatibilityTest",
+    "kafka-cluster": "org.apache.kafka.tools.ClusterTool",
+    "kafka-configs": "kafka.admin.ConfigCommand",
+    "kafka-console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+    "kafka-console-producer": "org.apache.kafka.tools.ConsoleProducer",
+    "kafka-consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+    "kafka-consumer-perf-test": "org.apache.kafka.tools.ConsumerPerformance",
+    "kafka-delete-records": "org.apache.kafka.tools.DeleteRecordsCommand",
+    "kafka-e2e-latency": "org.apache.kafka.tools.EndToEndLatency",
+    "kafka-features": "org.apache.kafka.tools.FeatureCommand",
+    "kafka-get-offsets": "org.apache.kafka.tools.GetOffsetShell",
+    "kafka-groups": "org.apache.kafka.tools.GroupsCommand",
+    "kafka-leader-election": "org.apache.kafka.tools.LeaderElectionCommand",
+    "kafka-log-compaction": "org.apache.kafka.tools.LogCompactionTester",
+    "kafka-log-dirs": "org.apache.kafka.tools.LogDirsCommand",
+    "kafka-metadata-quorum": "org.apache.kafka.tools.MetadataQuorumCommand",
+    "kafka-producer-perf-test": "org.apache.kafka.tools.ProducerPerformance",
+    "kafka-reassign-partitions": "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+    "kafka-replica-verification": "org.apache.kafka.tools.ReplicaVerificationTool",
+    "kafka-server-start": "kafka.Kafka",
+    "kafka-storage": "kafka.tools.StorageTool",
+    "kafka-topics": "org.apache.kafka.tools.TopicCommand",
+    "kafka-transactional-message-copier": "org.apache.kafka.tools.TransactionalMessageCopier",
+    "kafka-transactions": "org.apache.kafka.tools.TransactionsCommand",
+    "kafka-verifiable-consumer": "org.apache.kafka.tools.VerifiableConsumer",
+    "kafka-verifiable-producer": "org.apache.kafka.tools.VerifiableProducer",
+}
+
+# A tool lives for a second or two: quick to start matters, speed in the long run does not.
+SHORT_LIVED = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+
+
+def cache():
+    return pathlib.Path(os.environ.get("PLUVIO_CACHE", pathlib.Path.home() / ".cache/pluvio"))
+
+
+def fetched(folder, how):
+    """`folder`, made by `how(new_folder)` if it is not there yet; two at once wait for each other."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(folder.name + ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            new = folder.with_name(folder.name + ".new")
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
+            how(new)
+            new.rename(folder)
+    return folder
+
+
+def run_or_say(command, **options):
+    """Runs a command of the installation; its output is in the error if it fails."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace", **options)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout[-4_000:]}")
+
+
+def fetch_jars(folder):
+    shutil.copy(POM, folder / "pom.xml")
+    run_or_say(["mvn", "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={folder / 'libs'}"],
+               cwd=folder, timeout=600)
+    (folder / "bin").mkdir()
+    for name in MAIN_CLASSES:
+        script = folder / "bin" / f"{name}.sh"
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{pathlib.Path(__file__).resolve()}" {name} "$@"\n')
+        script.chmod(0o755)
+
+
+def home():
+    """The folder with `libs/` and `bin/*.sh`, fetched once per version."""
+    return fetched(cache() / f"kafka-{VERSION}", fetch_jars)
+
+
+def java(main_class, *arguments, options=()):
+    """The command that runs a main class with everything of Apache Kafka on its class path."""
+    return ["java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Djava.awt.headless=true", *options,
+            "-cp", f"{home()}/libs/*", main_class, *map(str, arguments)]
+
+
+def tool_command(name, *arguments):
+    return java(MAIN_CLASSES[name], *arguments, options=[*SHORT_LIVED, "-Xmx256m"])
+
+
+def tool(name, *arguments, input=None, timeout=120, check=True):
+    """Runs one of Kafka's programs to its end. With `check`, its failure is an error that shows what it said."""
+    done = subprocess.run(tool_command(name, *arguments), capture_output=True, text=True, timeout=timeout,
+                          **({"input": input} if input is not None else {"stdin": subprocess.DEVNULL}))
+    if check and done.returncode != 0:
+        raise AssertionError(f"{name} {' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stderr}{done.stdout}")
+    return done
+
+
+def brokers_in_metadata(port):
+    """How many brokers a Metadata request is told of: 0 until a KRaft broker serves."""
+    body = struct.pack(">hhih", 3, 1, 1, -1) + struct.pack(">i", 0)
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+        connection.sendall(struct.pack(">i", len(body)) + body)
+        answer = connection.makefile("rb").read(12)
+    return struct.unpack(">iii", answer)[2] if len(answer) == 12 else 0
+
+
+class Kafka:
+    """One Apache Kafka node, broker and controller in one process. Its ports stay the same through restarts."""
+
+    name = "kafka"
+
+    def __init__(self, folder, properties=None, heap="1g", java_options=(), port=None):
+        """`properties` are added to server.properties, or replace what is there."""
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.data = self.folder / "data"
+        self.log_path = self.folder / "kafka.log"
+        self.kafka_port, self.controller_port = free_ports(2)
+        self.kafka_port = port or self.kafka_port
+        self.heap, self.java_options = heap, list(java_options)
+        self.properties = {**self.defaults(), **(properties or {})}
+        self.process = None
+
+    def defaults(self):
+        return {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "controller.quorum.voters": f"1@127.0.0.1:{self.controller_port}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.kafka_port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.kafka_port}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": self.data,
+            "num.partitions": 4,
+            "auto.create.topics.enable": "true",
+            "default.replication.factor": 1,
+            "offsets.topic.replication.factor": 1,
+            "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.min.isr": 1,
+            "transaction.state.log.num.partitions": 4,
+            "share.coordinator.state.topic.replication.factor": 1,
+            "share.coordinator.state.topic.min.isr": 1,
+            "group.initial.rebalance.delay.ms": 0,
+        }
+
+    @property
+    def kafka(self):
+        return f"127.0.0.1:{self.kafka_port}"
+
+    def write_properties(self):
+        file = self.folder / "server.properties"
+        file.write_text("".join(f"{name}={value}\n" for name, value in self.properties.items()))
+        return file
+
+    def format(self, *arguments):
+        """Prepares the storage, once; more arguments (such as --add-scram) go to the storage tool."""
+        tool("kafka-storage", "format", "--config", self.write_properties(), "--cluster-id", "cGx1dmlvLW9yYWNsZS0wMQ",
+             "--ignore-formatted", *arguments)
+
+    def command(self):
+        return java(MAIN_CLASSES["kafka-server-start"], self.write_properties(),
+                    options=[f"-Xmx{self.heap}", f"-Xms{self.heap}", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
+                             "-Dorg.slf4j.simpleLogger.showDateTime=true", *self.java_options])
+
+    def start(self, wait=True, seconds=120.0):
+        """Starts the process; with `wait`, returns when it serves: the seconds that took."""
+        if not self.data.exists():
+            self.format()
+        started = time.monotonic()
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        if wait:
+            self.wait_ready(seconds)
+        return time.monotonic() - started
+
+    def wait_ready(self, seconds=120.0):
+        deadline = time.monotonic() + seconds
+        while not self.healthy():
+            if self.process.poll() is not None:
+                raise AssertionError(f"Kafka ended with {self.process.returncode} before it was ready:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"Kafka was not ready within {seconds} s:\n{self.log_tail()}")
+            time.sleep(0.05)
+
+    def healthy(self):
+        try:
+            return brokers_in_metadata(self.kafka_port) > 0
+        except OSError:
+            return False
+
+    def kill(self):
+        """kill -9, as a power cut would."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        if self.process:
+            self.process.wait()
+
+    def stop(self, seconds=60.0):
+        """A controlled shutdown, and waits for the end; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+    def log_tail(self, lines=40):
+        text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def main():
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in MAIN_CLASSES:
+        command = tool_command(name, *arguments)
+        os.execvp(command[0], command)
+    if name != "serve":
+        sys.exit(f"{__doc__}\nTools: {', '.join(MAIN_CLASSES)}")
+    parser = argparse.ArgumentParser(prog="kafka_oracle.py serve")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--folder")
+    parser.add_argument("--heap", default="1g")
+    parser.add_argument("properties", nargs="*", metavar="NAME=VALUE")
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="kafka-") as temporary:
+        broker = Kafka(given.folder or temporary, dict(each.split("=", 1) for each in given.properties), given.heap,
+                       port=given.port)
+        try:
+            print(f"ready in {broker.start():.1f} s on {broker.kafka}, log in {broker.log_path}", flush=True)
+            broker.process.wait()
+        except KeyboardInterrupt:
+            broker.stop()
+        finally:
+            broker.kill()
+
+
+if __name__ == "__main__":
+    main()
