@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hasher};
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where random numbers come from. Not for secrets.
@@ -40,6 +41,17 @@ impl Random for SeededRandom {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+}
+
+/// Bytes that nobody can guess, from the operating system: for salts and
+/// nonces. Not replayable, so only where a test needs none of it.
+///
+/// # Errors
+/// The system has no randomness to give.
+pub fn secret_bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(bytes)
 }
 
 /// Seeded by the operating system, once per value.

@@ -14,6 +14,8 @@ use hmac::{EagerHash, Hmac};
 use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
+use super::Mechanism;
+
 /// Iterations of a new credential.
 pub const ITERATIONS_DEFAULT: u32 = 8192;
 /// Fewest iterations that are taken: fewer are too quick to guess through.
@@ -36,6 +38,14 @@ impl Hash {
         match self {
             Self::Sha256 => 32,
             Self::Sha512 => 64,
+        }
+    }
+
+    /// The mechanism that works with it.
+    pub fn mechanism(self) -> Mechanism {
+        match self {
+            Self::Sha256 => Mechanism::ScramSha256,
+            Self::Sha512 => Mechanism::ScramSha512,
         }
     }
 
