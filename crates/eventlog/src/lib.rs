@@ -49,6 +49,7 @@
 //! `log_failed_partitions`, `log_removed_segments`.
 
 mod append;
+mod changes;
 mod checkpoint;
 mod error;
 mod index;
@@ -77,6 +78,7 @@ mod topic;
 mod walk;
 
 pub use append::Appended;
+pub use changes::{Changes, Followed};
 pub use error::LogError;
 pub use log::EventLog;
 pub use options::{LogOptions, TopicConfig};

@@ -155,6 +155,7 @@ impl EventLog {
         shared.topics.write().remove(name);
         for partition in topic.partitions() {
             partition.durable_changed.notify_waiters();
+            partition.followers.tell();
         }
         shared.tails.forget(&info.tail);
         shared.metrics.forget(name);

@@ -4,6 +4,7 @@
 //! earlier one is asked for: `syncing`, `writer`, `segments`, then the leaves
 //! (a segment's own, the tail's, `holds`).
 
+use crate::changes::Followers;
 use crate::producers::Producers;
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -37,6 +38,7 @@ pub struct Partition {
     wanted: AtomicBool,
     pub(crate) durable_changed: Notify,
     end_watch: OnceLock<watch::Sender<i64>>,
+    pub(crate) followers: Followers,
     holds: Mutex<BTreeMap<String, i64>>,
     failure: OnceLock<String>,
 }
@@ -85,6 +87,7 @@ impl Partition {
             wanted: AtomicBool::new(false),
             durable_changed: Notify::new(),
             end_watch: OnceLock::new(),
+            followers: Followers::default(),
             holds: Mutex::default(),
             failure: OnceLock::new(),
         })
@@ -140,6 +143,12 @@ impl Partition {
         if let Some(sender) = self.end_watch.get() {
             self.tell_end(sender);
         }
+        self.followers.tell();
+    }
+
+    /// Whether its topic was deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.topic.is_deleted()
     }
 
     /// Keeps events at or after `from_offset` from being removed by retention,

@@ -107,7 +107,8 @@ impl Partition {
                 segments.remove(0);
             }
         }
-        self.start.fetch_max(next, Ordering::AcqRel);
+        self.start.fetch_max(next, Ordering::SeqCst);
+        self.followers.tell();
         self.shared.cells.removed_segments.add(1);
         self.remove_segment_files(oldest.base_offset)
     }
@@ -139,7 +140,8 @@ impl Partition {
         if before > self.end_offset() {
             return Err(self.out_of_range(before));
         }
-        if self.start.fetch_max(before, Ordering::AcqRel) < before {
+        if self.start.fetch_max(before, Ordering::SeqCst) < before {
+            self.followers.tell();
             self.shared.write_checkpoint()?;
         }
         Ok(self.start_offset())

@@ -30,8 +30,10 @@ pub struct FetchRequest {
     pub session_id: i32,
     /// Where in the session; -1 for none at all, 0 to begin one.
     pub session_epoch: i32,
-    /// What to read.
+    /// What to read; within a session, what is new or changed.
     pub topics: Vec<FetchTopic>,
+    /// What a session is to read no more: topics and their partitions.
+    pub forgotten: Vec<(TopicRef, Vec<i32>)>,
 }
 
 /// The part of a Fetch request for one topic.
@@ -83,9 +85,34 @@ impl FetchRequest {
             count_element(&mut elements)?;
             topics.push(FetchTopic { topic, partitions });
         }
-        // What a session forgets, and the client's rack, do not matter here.
-        Ok(Self { max_wait_ms, min_bytes, max_bytes, session_id, session_epoch, topics })
+        let forgotten = match version {
+            7.. => read_forgotten(&mut reader, version, &mut elements)?,
+            _ => Vec::new(),
+        };
+        // The client's rack does not matter here.
+        Ok(Self { max_wait_ms, min_bytes, max_bytes, session_id, session_epoch, topics, forgotten })
     }
+}
+
+fn read_forgotten(
+    reader: &mut Reader<'_>,
+    version: i16,
+    elements: &mut usize,
+) -> Result<Vec<(TopicRef, Vec<i32>)>, WireError> {
+    let flexible = version >= FLEXIBLE_FROM;
+    let mut forgotten = Vec::new();
+    for _ in 0..reader.array_length(flexible)?.unwrap_or(0) {
+        let topic = TopicRef::read(reader, version >= TOPIC_ID_FROM, flexible)?;
+        let mut partitions = Vec::new();
+        for _ in 0..reader.array_length(flexible)?.unwrap_or(0) {
+            partitions.push(reader.int32()?);
+            count_element(elements)?;
+        }
+        reader.tags(flexible)?;
+        count_element(elements)?;
+        forgotten.push((topic, partitions));
+    }
+    Ok(forgotten)
 }
 
 fn read_partition(reader: &mut Reader<'_>, version: i16) -> Result<FetchPartition, WireError> {
@@ -127,11 +154,12 @@ pub struct FetchedPartition {
     pub records: Vec<Bytes>,
 }
 
-/// A whole response frame, in pieces to be sent one after the other.
+/// A whole response frame, in pieces to be sent one after the other. The
+/// session is 0 if there is none.
 pub fn encode_response(
     version: i16,
     correlation_id: i32,
-    error_code: i16,
+    (error_code, session_id): (i16, i32),
     topics: &[FetchedTopic],
 ) -> Result<Vec<Bytes>, WireError> {
     let flexible = version >= FLEXIBLE_FROM;
@@ -139,7 +167,7 @@ pub fn encode_response(
     pieces.out.put_i32(0);
     if version >= 7 {
         pieces.out.put_i16(error_code);
-        pieces.out.put_i32(0);
+        pieces.out.put_i32(session_id);
     }
     put_array_length(&mut pieces.out, topics.len(), flexible);
     for topic in topics {

@@ -9,6 +9,7 @@ use pluvio_foundation::{Clock, Metrics, Random, limits};
 use pluvio_wire_kafka::{APIS, TopicRef};
 use tokio::sync::Semaphore;
 
+use super::fetch::Sessions;
 use super::groups::Groups;
 use super::offsets::OffsetStore;
 use crate::DoorError;
@@ -38,6 +39,10 @@ pub struct BrokerOptions {
     pub requests_bytes_max: usize,
     /// Most bytes of Fetch answers being sent at once, over all connections.
     pub answers_bytes_max: usize,
+    /// Most fetch sessions at once.
+    pub fetch_sessions_max: usize,
+    /// Most partitions of all fetch sessions together.
+    pub fetch_session_partitions_max: usize,
     /// How long a new group waits for more members before its first
     /// assignment, in milliseconds.
     pub group_initial_delay_ms: u64,
@@ -64,6 +69,8 @@ impl Default for BrokerOptions {
             frame_bytes_max: limits::KAFKA_FRAME_BYTES_MAX,
             requests_bytes_max: 256 << 20,
             answers_bytes_max: 256 << 20,
+            fetch_sessions_max: 1_000,
+            fetch_session_partitions_max: 1 << 20,
             group_initial_delay_ms: 0,
             groups_max: 10_000,
             group_members_max: 1_000,
@@ -195,6 +202,7 @@ pub struct Broker {
     pub(crate) options: BrokerOptions,
     pub(crate) counters: Arc<Counters>,
     pub(crate) complaints: Complaints,
+    pub(crate) sessions: Sessions,
     pub(crate) groups: Arc<Groups>,
     pub(crate) offsets: OffsetStore,
     pub(crate) requests_budget: ByteBudget,
@@ -215,6 +223,7 @@ impl Broker {
         let retention_ms = options.offsets_retention_ms;
         let offsets = OffsetStore::open(&log, Arc::clone(&groups), Arc::clone(&clock), retention_ms)?;
         Ok(Self {
+            sessions: Sessions::new(&options, metrics.cell("door_kafka_fetch_sessions", "")),
             groups,
             offsets,
             counters: Arc::new(Counters::new(metrics)),

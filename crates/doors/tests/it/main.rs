@@ -4,6 +4,7 @@
 
 mod admin;
 mod faults;
+mod fetch_sessions;
 mod groups;
 mod harness;
 mod offsets;

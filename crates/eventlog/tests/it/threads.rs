@@ -170,3 +170,43 @@ fn partitions_are_recovered_by_many_threads_alike() {
         assert_eq!(read_all(&partition, 1000).len() as i64, partition.end_offset());
     }
 }
+
+#[test]
+fn every_change_of_a_followed_partition_is_told_once() {
+    let rig = threaded();
+    let (log, partition) = rig.with_topic();
+    let changes = pluvio_eventlog::Changes::default();
+    let taken = || {
+        let mut tokens = Vec::new();
+        changes.take(&mut tokens);
+        tokens
+    };
+    let followed = changes.follow(&partition, 7);
+    assert!(taken().is_empty());
+    partition.append(batch(0, 10)).unwrap();
+    partition.append(batch(0, 10)).unwrap();
+    block_on(changes.changed());
+    assert_eq!(taken(), [7]);
+    assert!(taken().is_empty());
+    partition.delete_records(1).unwrap();
+    assert_eq!(taken(), [7]);
+    let appender = {
+        let partition = Arc::clone(&partition);
+        thread::spawn(move || {
+            for _ in 0..1_000 {
+                partition.append(batch(0, 10)).unwrap();
+            }
+        })
+    };
+    // Whatever is read after taking is not older than what was told.
+    while partition.end_offset() < 1_002 {
+        block_on(changes.changed());
+        assert_eq!(taken(), [7]);
+    }
+    appender.join().unwrap();
+    taken();
+    log.delete_topic("t").unwrap();
+    assert_eq!(taken(), [7]);
+    assert!(followed.partition().is_deleted());
+    drop(followed);
+}

@@ -111,13 +111,25 @@ fn fetch_requests_of_all_versions() {
             request = request.with_replica_id(BrokerId(-1));
         }
         if version >= 7 {
-            request = request.with_session_id(0).with_session_epoch(-1);
+            let mut forgotten = fr::ForgottenTopic::default().with_partitions(vec![5, 6]);
+            forgotten = match version {
+                13.. => forgotten.with_topic_id(uuid::Uuid::from_bytes(ID)),
+                _ => forgotten.with_topic(name()),
+            };
+            request = request.with_session_id(9).with_session_epoch(4);
+            request = request.with_forgotten_topics_data(vec![forgotten]);
         }
         let Request::Fetch(read) = decoded(&framed(ApiKey::Fetch, version, &request)) else {
             panic!("not a Fetch request");
         };
         assert_eq!((read.max_wait_ms, read.min_bytes, read.max_bytes), (500, 1, 50 << 20));
-        assert_eq!((read.session_id, read.session_epoch), (0, -1));
+        match version {
+            7.. => {
+                assert_eq!((read.session_id, read.session_epoch), (9, 4));
+                assert_eq!(read.forgotten, [(topic_ref(version), vec![5, 6])]);
+            }
+            _ => assert_eq!((read.session_id, read.session_epoch), (0, -1)),
+        }
         assert_eq!(read.topics[0].topic, topic_ref(version));
         let partition = read.topics[0].partitions[0];
         assert_eq!((partition.index, partition.fetch_offset, partition.max_bytes), (3, 77, 1 << 20));
@@ -142,13 +154,14 @@ fn fetch_responses_of_all_versions() {
             some(2, vec![large.clone()]),
         ];
         let topics = [FetchedTopic { topic: topic_ref(version), partitions }];
-        let pieces = fetch::encode_response(version, 6, 0, &topics).unwrap();
+        let pieces = fetch::encode_response(version, 6, (0, 77), &topics).unwrap();
         let frame = Bytes::from(pieces.concat());
         assert_eq!(frame::frame_bytes(&frame, 100_000).unwrap(), Some(frame.len() - LENGTH_BYTES));
         let mut body = frame.slice(LENGTH_BYTES..);
         m::ResponseHeader::decode(&mut body, ApiKey::Fetch.response_header_version(version)).unwrap();
         let read = m::FetchResponse::decode(&mut body, version).unwrap();
         assert!(body.is_empty(), "version {version}");
+        assert_eq!(read.session_id, if version >= 7 { 77 } else { 0 });
         let partitions = &read.responses[0].partitions;
         let records = partitions.iter().map(|it| it.records.clone().unwrap_or_default()).collect::<Vec<_>>();
         assert_eq!(records[0], [&large[..], &small[..], &large[..]].concat());
@@ -194,7 +207,7 @@ fn the_client_and_the_door_understand_each_other() {
         records: vec![records],
     };
     let topics = [FetchedTopic { topic: request.topics[0].topic.clone(), partitions: vec![sent.clone()] }];
-    let response = fetch::encode_response(fetch::CLIENT_VERSION, 2, 0, &topics).unwrap();
+    let response = fetch::encode_response(fetch::CLIENT_VERSION, 2, (0, 0), &topics).unwrap();
     let response = Bytes::from(response.concat());
     let (_, body) = client::split_response(response.slice(LENGTH_BYTES..)).unwrap();
     assert_eq!(fetch::decode_response(&body).unwrap(), sent);

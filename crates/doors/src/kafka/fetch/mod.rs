@@ -1,0 +1,206 @@
+//! Fetch: whole batches from the log, as they are stored, once there are
+//! enough of them or the client's patience ends.
+//!
+//! A full fetch names all it reads, and may begin a session (`sessions`). The
+//! incremental fetches of a session say and answer only what changed, and look
+//! at no more partitions than that (`session`).
+
+mod partition;
+mod session;
+mod sessions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pluvio_eventlog::{Changes, Followed, Partition};
+use pluvio_wire_kafka::fetch::{FetchRequest, FetchedTopic, encode_response};
+use tokio::time::Instant;
+
+use super::broker::{Broker, Taken};
+use super::codes::Code;
+use super::dispatch::Call;
+use super::writer::Reply;
+use crate::DoorError;
+use partition::{failed, read_one, unknown};
+use session::Session;
+pub(crate) use sessions::Sessions;
+use sessions::{EPOCH_CLOSE, EPOCH_OPEN};
+
+/// Most bytes of records in one answer, however many a client allows.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// Longest wait of one fetch, however long a client allows.
+const WAIT_MS_MAX: i32 = 60_000;
+
+/// When a fetch is answered, and how large the answer may be.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    deadline: Instant,
+    bytes_enough: usize,
+    bytes_max: usize,
+}
+
+impl Bounds {
+    fn of(request: &FetchRequest) -> Self {
+        let patience = u64::try_from(request.max_wait_ms.clamp(0, WAIT_MS_MAX)).unwrap_or(0);
+        let bytes = |value: i32| usize::try_from(value).unwrap_or(0).min(ANSWER_BYTES_MAX);
+        Self {
+            deadline: Instant::now() + Duration::from_millis(patience),
+            bytes_enough: bytes(request.min_bytes),
+            bytes_max: bytes(request.max_bytes),
+        }
+    }
+
+    /// Whether what was read is to be sent.
+    fn is_met(&self, bytes: usize, failed: bool) -> bool {
+        bytes >= self.bytes_enough || failed || Instant::now() >= self.deadline
+    }
+}
+
+/// Carries out a Fetch.
+pub(crate) async fn fetch(call: Call, request: FetchRequest) -> Result<Reply, DoorError> {
+    if matches!(request.session_epoch, EPOCH_OPEN | EPOCH_CLOSE) {
+        if request.session_id != 0 {
+            call.broker.sessions.close(request.session_id);
+        }
+        return full(&call, request).await;
+    }
+    let now_ms = call.broker.monotonic_ms();
+    let resumed = call.broker.sessions.resume(now_ms, &request, by_id(&call));
+    let mut session = match resumed {
+        Ok(session) => session,
+        Err(code) => return refuse(&call, code),
+    };
+    session.update(&request);
+    if !call.broker.sessions.resize(request.session_id, session.len()) {
+        return refuse(&call, Code::FetchSessionIdNotFound);
+    }
+    if session.is_empty() {
+        call.broker.sessions.close(request.session_id);
+        return full(&call, FetchRequest { session_epoch: EPOCH_CLOSE, ..request }).await;
+    }
+    incremental(&call, &request, &mut session).await
+}
+
+/// Whether the request names topics by identifier.
+fn by_id(call: &Call) -> bool {
+    call.version() >= 13
+}
+
+fn refuse(call: &Call, code: Code) -> Result<Reply, DoorError> {
+    reply(call, (code.code(), 0), &[], None)
+}
+
+fn reply(
+    call: &Call,
+    status: (i16, i32),
+    topics: &[FetchedTopic],
+    taken: Option<Taken>,
+) -> Result<Reply, DoorError> {
+    let pieces = encode_response(call.head.api_version, call.head.correlation_id, status, topics)?;
+    Ok(Reply { pieces, taken })
+}
+
+/// A fetch that names all it reads.
+async fn full(call: &Call, request: FetchRequest) -> Result<Reply, DoorError> {
+    let broker = &call.broker;
+    let bounds = Bounds::of(&request);
+    let mut waiting: Option<Waiting> = None;
+    loop {
+        let mut taken = broker.answers_budget.take(ANSWER_BYTES_MAX).await;
+        let reading = read_all(broker, &request, bounds.bytes_max).await;
+        if bounds.is_met(reading.bytes, reading.failed) {
+            broker.answers_budget.shrink(&mut taken, reading.bytes);
+            let mut session_id = 0;
+            if request.session_epoch == EPOCH_OPEN {
+                let begin = || Session::begin(broker, &request, &reading.topics);
+                session_id = broker.sessions.open(broker, reading.partitions, by_id(call), begin);
+            }
+            return reply(call, (0, session_id), &reading.topics, taken);
+        }
+        drop((reading, taken));
+        match &mut waiting {
+            // A change between reading and following is seen by reading again.
+            None => waiting = Some(Waiting::on(broker, &request)),
+            Some(waiting) => waiting.until(bounds.deadline).await,
+        }
+    }
+}
+
+/// A fetch within a session.
+async fn incremental(call: &Call, request: &FetchRequest, session: &mut Session) -> Result<Reply, DoorError> {
+    let broker = &call.broker;
+    let bounds = Bounds::of(request);
+    loop {
+        session.take_changes();
+        let mut taken = match session.is_due() {
+            true => broker.answers_budget.take(ANSWER_BYTES_MAX).await,
+            false => None,
+        };
+        let reading = session.read(broker, bounds.bytes_max).await;
+        if bounds.is_met(reading.bytes, reading.failed) {
+            broker.answers_budget.shrink(&mut taken, reading.bytes);
+            let topics = session.answer(reading);
+            return reply(call, (0, request.session_id), &topics, taken);
+        }
+        session.put_back(reading);
+        drop(taken);
+        // Either there is more or time is up; both are seen by looking again.
+        let _ = tokio::time::timeout_at(bounds.deadline, session.changed()).await;
+    }
+}
+
+/// The partitions of a full fetch, followed while it waits.
+struct Waiting {
+    changes: Changes,
+    _followed: Vec<Followed>,
+}
+
+impl Waiting {
+    fn on(broker: &Broker, request: &FetchRequest) -> Self {
+        let changes = Changes::default();
+        let partitions = request.topics.iter().flat_map(|fetched| {
+            let topic = broker.topic(&fetched.topic);
+            fetched.partitions.iter().filter_map(move |part| topic.as_ref()?.partition(part.index))
+        });
+        let followed = partitions.map(|partition: Arc<Partition>| changes.follow(&partition, 0)).collect();
+        Self { changes, _followed: followed }
+    }
+
+    async fn until(&mut self, deadline: Instant) {
+        let _ = tokio::time::timeout_at(deadline, self.changes.changed()).await;
+        self.changes.take(&mut Vec::new());
+    }
+}
+
+/// What one reading of all partitions gave.
+struct Reading {
+    topics: Vec<FetchedTopic>,
+    partitions: usize,
+    bytes: usize,
+    failed: bool,
+}
+
+async fn read_all(broker: &Broker, request: &FetchRequest, bytes_max: usize) -> Reading {
+    let topics = Vec::with_capacity(request.topics.len());
+    let mut reading = Reading { topics, partitions: 0, bytes: 0, failed: false };
+    for fetched in &request.topics {
+        let topic = broker.topic(&fetched.topic);
+        let mut partitions = Vec::with_capacity(fetched.partitions.len());
+        for part in &fetched.partitions {
+            let left = bytes_max.saturating_sub(reading.bytes);
+            let partition = topic.as_ref().and_then(|topic| topic.partition(part.index));
+            let read = match partition {
+                Some(partition) => read_one(&partition, part, left, reading.bytes == 0).await,
+                None => Err(unknown(&fetched.topic, topic.is_some())),
+            };
+            let read = read.unwrap_or_else(|code| failed(part.index, code));
+            reading.failed |= read.error_code != 0;
+            reading.bytes += read.records.iter().map(Bytes::len).sum::<usize>();
+            partitions.push(read);
+        }
+        reading.partitions += partitions.len();
+        reading.topics.push(FetchedTopic { topic: fetched.topic.clone(), partitions });
+    }
+    reading
+}

@@ -1,0 +1,79 @@
+//! Reading one partition for a fetch.
+
+use std::sync::Arc;
+
+use pluvio_eventlog::Partition;
+use pluvio_wire_kafka::TopicRef;
+use pluvio_wire_kafka::fetch::{FetchPartition, FetchedPartition};
+
+use crate::kafka::broker::blocking;
+use crate::kafka::codes::{self, Code};
+
+/// A read that begins this many records or more before the end likely needs
+/// the disk.
+const COLD_RECORDS: i64 = 50_000;
+
+/// What is said of a partition that is not there.
+pub(super) fn unknown(topic: &TopicRef, topic_is_known: bool) -> Code {
+    match topic {
+        TopicRef::Id(_) if !topic_is_known => Code::UnknownTopicId,
+        _ => Code::UnknownTopicOrPartition,
+    }
+}
+
+/// The answer for a partition that cannot be read.
+pub(super) fn failed(index: i32, code: Code) -> FetchedPartition {
+    FetchedPartition {
+        index,
+        error_code: code.code(),
+        high_watermark: -1,
+        log_start_offset: -1,
+        records: Vec::new(),
+    }
+}
+
+/// Reads one partition. `first` says that nothing was read yet, so that a
+/// batch larger than any limit still gets through.
+pub(super) async fn read_one(
+    partition: &Arc<Partition>,
+    part: &FetchPartition,
+    left: usize,
+    first: bool,
+) -> Result<FetchedPartition, Code> {
+    if part.current_leader_epoch > 0 {
+        return Err(Code::UnknownLeaderEpoch);
+    }
+    let (start_offset, end_offset) = (partition.start_offset(), partition.end_offset());
+    let mut fetched = FetchedPartition {
+        index: part.index,
+        error_code: 0,
+        high_watermark: end_offset,
+        log_start_offset: start_offset,
+        records: Vec::new(),
+    };
+    if !(start_offset..=end_offset).contains(&part.fetch_offset) {
+        return Err(Code::OffsetOutOfRange);
+    }
+    let bytes_max = left.min(usize::try_from(part.max_bytes).unwrap_or(0));
+    if part.fetch_offset == end_offset || (bytes_max == 0 && !first) {
+        return Ok(fetched);
+    }
+    let from = part.fetch_offset;
+    let read = match end_offset - from >= COLD_RECORDS {
+        false => partition.read(from, bytes_max),
+        true => {
+            let partition = Arc::clone(partition);
+            blocking(move || partition.read(from, bytes_max)).await
+        }
+    };
+    let read = read.map_err(|error| {
+        if !matches!(error, pluvio_eventlog::LogError::OffsetOutOfRange { .. }) {
+            tracing::error!(%error, "read failed");
+        }
+        codes::of_log(&error)
+    })?;
+    fetched.high_watermark = read.end_offset;
+    fetched.log_start_offset = read.start_offset;
+    fetched.records = read.batches.into_iter().map(|batch| batch.bytes).collect();
+    Ok(fetched)
+}
