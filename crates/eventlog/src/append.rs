@@ -6,10 +6,10 @@ use crate::partition::{ClosedSegment, Partition, Writer};
 use crate::producers::Verdict;
 use crate::read::StoredBatch;
 use crate::segment::{Segment, write_unsynced};
-use crate::{LogError, layout};
+use crate::{LogError, layout, snapshot};
 use bytes::{Bytes, BytesMut};
 use pluvio_foundation::ErrorKind;
-use pluvio_wire_kafka::records::{BatchHeader, parse_header, set_base_offset, set_leader_epoch};
+use pluvio_wire_kafka::records::{BatchHeader, EndMarker, parse_header, set_base_offset, set_leader_epoch};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -36,34 +36,65 @@ impl Partition {
     /// readers when this returns. Its bytes are copied once, so that the memory
     /// kept is exactly the batch and not the request it came in.
     ///
+    /// A transactional batch begins its producer's transaction here, or goes on
+    /// with it, until [`Partition::end_transaction`]. Whether the producer may
+    /// is for the caller to know.
+    ///
     /// Fails with `InvalidBatch`, `TooLarge`, `OutOfOrderSequence`,
-    /// `StaleProducerEpoch`, `DiskFull` (nothing changed; works again once
-    /// there is space), `PartitionFailed`, `TopicDeleted`, `Closed` or `Io`.
+    /// `StaleProducerEpoch`, `TransactionState`, `DiskFull` (nothing changed;
+    /// works again once there is space), `PartitionFailed`, `TopicDeleted`,
+    /// `Closed` or `Io`.
     pub fn append(&self, batch: Bytes) -> Result<Appended, LogError> {
-        let header = self.check_batch(&batch)?;
+        self.append_numbered(&batch, false)
+    }
+
+    /// The same for a producer whose every transaction has an epoch of its own:
+    /// if it is not known here, its first batch must have sequence 0, so that
+    /// a batch cannot overtake one before it that was refused.
+    pub fn append_from_zero(&self, batch: Bytes) -> Result<Appended, LogError> {
+        self.append_numbered(&batch, true)
+    }
+
+    fn append_numbered(&self, batch: &Bytes, from_zero: bool) -> Result<Appended, LogError> {
+        let header = self.check_batch(batch)?;
         let mut writer = self.writer.lock();
         self.check_usable()?;
-        if let Some(appended) = self.judge(&writer, &header)? {
+        if let Some(appended) = self.judge(&writer, &header, from_zero)? {
             return Ok(appended);
         }
+        self.check_transaction(&header)?;
         let shared = &self.shared;
         if let Err(full) = shared.space.admit(batch.len(), &*shared.disk, &*shared.clock) {
             shared.cells.refused_disk_full.add(1);
             return Err(full);
         }
+        self.place(&mut writer, &header, batch, None)
+    }
+
+    /// Writes a batch that was checked, at the end of the log.
+    pub(crate) fn place(
+        &self,
+        writer: &mut Writer,
+        header: &BatchHeader,
+        batch: &Bytes,
+        marker: Option<&EndMarker>,
+    ) -> Result<Appended, LogError> {
         let base_offset = self.end_offset();
         let last_offset = base_offset
             .checked_add(i64::from(header.last_offset_delta))
             .filter(|last| *last < i64::MAX)
             .ok_or_else(|| self.invalid("the partition has no offsets left"))?;
-        let header = BatchHeader { base_offset, ..header };
-        let segment = self.segment_for(&mut writer, &header)?;
-        let bytes = stored(&batch, base_offset);
-        self.write(&mut writer, &segment, &bytes)?;
-        let append_time_ms = shared.clock.now_ms();
+        let header = BatchHeader { base_offset, ..*header };
+        let segment = self.segment_for(writer, &header)?;
+        let bytes = stored(batch, base_offset);
+        self.write(writer, &segment, &bytes)?;
+        let append_time_ms = self.shared.clock.now_ms();
         self.note_places(&segment, &header, append_time_ms);
         writer.producers.note(&header, append_time_ms);
-        self.publish(&mut writer, &header, bytes, append_time_ms);
+        if header.is_transactional() {
+            self.note_transaction(&header, marker);
+        }
+        self.publish(writer, &header, bytes, append_time_ms);
         Ok(Appended { base_offset, last_offset, append_time_ms, duplicate: false })
     }
 
@@ -81,18 +112,29 @@ impl Partition {
         if header.last_offset_delta < 0 || header.records_count < 0 {
             return Err(self.invalid("it has a negative number of records"));
         }
+        if header.is_control() {
+            return Err(self.invalid("control batches are the log's own to write"));
+        }
+        if header.is_transactional() && header.producer_id < 0 {
+            return Err(self.invalid("it is transactional and has no producer"));
+        }
         Ok(header)
     }
 
-    fn invalid(&self, reason: &str) -> LogError {
+    pub(crate) fn invalid(&self, reason: &str) -> LogError {
         let (topic, reason) = (self.topic.name.clone(), reason.to_owned());
         LogError::InvalidBatch { topic, partition: self.index(), reason }
     }
 
     /// What the producer's history says: append (`None`), or where it already is.
-    fn judge(&self, writer: &Writer, header: &BatchHeader) -> Result<Option<Appended>, LogError> {
+    fn judge(
+        &self,
+        writer: &Writer,
+        header: &BatchHeader,
+        from_zero: bool,
+    ) -> Result<Option<Appended>, LogError> {
         let (topic, partition, producer_id) = (&self.topic.name, self.index(), header.producer_id);
-        match writer.producers.judge(header) {
+        match writer.producers.judge(header, from_zero) {
             Verdict::New => Ok(None),
             Verdict::Duplicate { base_offset, append_time_ms } => {
                 self.topic.duplicates.add(1);
@@ -130,7 +172,7 @@ impl Partition {
         let end_offset = self.end_offset();
         let next = self.make_segment(writer, end_offset)?;
         newest.close(&self.shared);
-        let producers = writer.producers.encode(end_offset);
+        let producers = self.encode_snapshot(writer, end_offset);
         writer.closed.push(ClosedSegment { segment: Arc::clone(newest), end_offset, producers });
         Ok(next)
     }
@@ -291,6 +333,10 @@ impl Partition {
         }
     }
 
+    fn encode_snapshot(&self, writer: &Writer, end_offset: i64) -> Vec<u8> {
+        snapshot::encode(end_offset, &writer.producers, &self.transactions.read())
+    }
+
     fn write_snapshot(&self, offset: i64, bytes: &[u8]) -> Result<(), LogError> {
         let folder = self.folder();
         write_unsynced(&self.shared, &layout::snapshot(&folder, offset), bytes)?;
@@ -318,7 +364,7 @@ impl Partition {
             return;
         }
         writer.sidecars_stale = false;
-        let producers = writer.producers.encode(end_offset);
+        let producers = self.encode_snapshot(&writer, end_offset);
         drop(writer);
         let newest = self.segments.read().last().cloned();
         if let Some(segment) = newest {

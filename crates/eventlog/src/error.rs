@@ -103,6 +103,18 @@ pub enum LogError {
         /// The current epoch.
         current: i16,
     },
+    /// A batch does not fit the transactions of the partition.
+    #[error("topic {topic:?} partition {partition}: producer {producer_id}: {reason}")]
+    TransactionState {
+        /// The topic's name.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The producer.
+        producer_id: i64,
+        /// What does not fit, and what to do.
+        reason: String,
+    },
     /// Too little free space to accept events.
     #[error(
         "{path}: the disk is full ({available_bytes} bytes free, {reserve_bytes} are kept in reserve); \
@@ -161,7 +173,8 @@ impl LogError {
             Self::InvalidTopic { .. }
             | Self::InvalidBatch { .. }
             | Self::OffsetOutOfRange { .. }
-            | Self::OutOfOrderSequence { .. } => ErrorKind::Invalid,
+            | Self::OutOfOrderSequence { .. }
+            | Self::TransactionState { .. } => ErrorKind::Invalid,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::StaleProducerEpoch { .. } => ErrorKind::Denied,
             Self::DiskFull { .. } => ErrorKind::DiskFull,

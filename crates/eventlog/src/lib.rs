@@ -8,6 +8,8 @@
 //! - Offsets of a partition have no gaps and are never given out twice.
 //! - An idempotent producer's batch is appended once, also when it is sent
 //!   again after a restart.
+//! - Whoever reads committed events gets those of committed transactions and
+//!   those outside of any, up to the first undecided one, also after a crash.
 //! - Damage to durable events is reported and kept aside, never dropped in
 //!   silence, and never keeps the rest from being read.
 //! - A full disk refuses appends and nothing else; they work again once there
@@ -17,7 +19,8 @@
 //! # What it does not do
 //! It does not look into records (except to find a time), does not compact by
 //! key yet, does not verify the checksum of what is appended (the door did),
-//! knows no consumer groups and no transactions, and does not guard against two
+//! knows no consumer groups, does not decide which producer may begin or end a
+//! transaction (the door's coordinator does), and does not guard against two
 //! processes in one folder.
 //!
 //! # Layout on disk
@@ -28,7 +31,7 @@
 //! topics/<name>/<partition>/          made with the first append
 //!     <base offset>.log               a segment: batches, nothing else
 //!     <base offset>.index             where offsets and times are      index.rs
-//!     <offset>.producers              idempotent producers             producers.rs
+//!     <offset>.producers              producers, transactions          snapshot.rs
 //!     <base offset>-<position>-<bytes>.quarantined    damaged bytes    quarantine.rs
 //!     <offset>-<n>.cut                what recovery cut off            recovery.rs
 //! deleted/<topic id>/                 a topic being removed
@@ -51,6 +54,7 @@
 mod append;
 mod changes;
 mod checkpoint;
+mod committed;
 mod error;
 mod index;
 mod layout;
@@ -71,10 +75,12 @@ mod scan;
 mod sealed;
 mod segment;
 mod shared;
+mod snapshot;
 mod space;
 mod sync;
 mod tail;
 mod topic;
+mod transactions;
 mod walk;
 
 pub use append::Appended;
@@ -83,5 +89,7 @@ pub use error::LogError;
 pub use log::EventLog;
 pub use options::{LogOptions, TopicConfig};
 pub use partition::Partition;
+pub use producers::KnownProducer;
 pub use read::{Read, StoredBatch};
 pub use topic::Topic;
+pub use transactions::Aborted;

@@ -2,7 +2,7 @@
 //!
 //! Locks are taken in this order, and none of the later ones is held while an
 //! earlier one is asked for: `syncing`, `writer`, `segments`, then the leaves
-//! (a segment's own, the tail's, `holds`).
+//! (a segment's own, the tail's, `transactions`, `holds`).
 
 use crate::changes::Followers;
 use crate::producers::Producers;
@@ -10,6 +10,7 @@ use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::tail::Tail;
 use crate::topic::TopicInfo;
+use crate::transactions::{ALL_STABLE, Transactions};
 use crate::{LogError, TopicConfig};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -39,6 +40,11 @@ pub struct Partition {
     pub(crate) durable_changed: Notify,
     end_watch: OnceLock<watch::Sender<i64>>,
     pub(crate) followers: Followers,
+    /// Changed by whoever holds `writer`.
+    pub(crate) transactions: RwLock<Transactions>,
+    /// The first offset of all ongoing transactions, or [`ALL_STABLE`].
+    pub(crate) first_unstable: AtomicI64,
+    pub(crate) stable_watch: OnceLock<watch::Sender<i64>>,
     holds: Mutex<BTreeMap<String, i64>>,
     failure: OnceLock<String>,
 }
@@ -88,6 +94,9 @@ impl Partition {
             durable_changed: Notify::new(),
             end_watch: OnceLock::new(),
             followers: Followers::default(),
+            transactions: RwLock::default(),
+            first_unstable: AtomicI64::new(ALL_STABLE),
+            stable_watch: OnceLock::new(),
             holds: Mutex::default(),
             failure: OnceLock::new(),
         })
@@ -122,26 +131,18 @@ impl Partition {
     pub fn watch_end(&self) -> watch::Receiver<i64> {
         let sender = self.end_watch.get_or_init(|| watch::Sender::new(self.end_offset()));
         // An append between reading the end and making the sender is seen here.
-        self.tell_end(sender);
+        tell(sender, self.end_offset());
         sender.subscribe()
-    }
-
-    fn tell_end(&self, sender: &watch::Sender<i64>) {
-        let end = self.end_offset();
-        sender.send_if_modified(|known| {
-            let newer = end > *known;
-            if newer {
-                *known = end;
-            }
-            newer
-        });
     }
 
     /// Publishes a new end offset.
     pub(crate) fn set_end(&self, end: i64) {
         self.end.store(end, Ordering::SeqCst);
         if let Some(sender) = self.end_watch.get() {
-            self.tell_end(sender);
+            tell(sender, end);
+        }
+        if let Some(sender) = self.stable_watch.get() {
+            tell(sender, self.stable_offset());
         }
         self.followers.tell();
     }
@@ -287,4 +288,15 @@ impl Partition {
         let next = segments.get(position + 1).map(|segment| segment.base_offset);
         Some((Arc::clone(segment), next))
     }
+}
+
+/// Lets those who watch an offset know if it grew.
+pub(crate) fn tell(sender: &watch::Sender<i64>, offset: i64) {
+    sender.send_if_modified(|known| {
+        let newer = offset > *known;
+        if newer {
+            *known = offset;
+        }
+        newer
+    });
 }

@@ -7,16 +7,15 @@
 //! cut off and reported; if whole batches follow it, everything cut is kept in
 //! a `.cut` file. Damage before the durable offset is quarantined instead.
 
-use crate::LogError;
 use crate::checkpoint::Known;
 use crate::error::IoContext;
 use crate::index::Index;
 use crate::layout::{self, Listing};
 use crate::partition::{Partition, Writer};
-use crate::producers::Producers;
 use crate::scan::Scanner;
 use crate::segment::{Damage, Segment};
 use crate::walk::{Step, Walk};
+use crate::{LogError, snapshot};
 use pluvio_foundation::OpenMode;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -315,13 +314,16 @@ impl Partition {
                 continue;
             }
             let file = self.shared.disk.read(&path, SNAPSHOT_BYTES_MAX).ok();
-            if let Some(producers) = file.and_then(|file| Producers::decode(&file, offset)) {
+            if let Some((producers, transactions)) = file.and_then(|file| snapshot::decode(&file, offset)) {
                 writer.producers = producers;
+                *self.transactions.write() = transactions;
                 from = offset;
                 found = true;
             }
         }
-        self.replay_producers(writer, from, end)
+        self.replay_producers(writer, from, end)?;
+        self.settle_transactions();
+        Ok(())
     }
 
     fn replay_producers(&self, writer: &mut Writer, from: i64, end: i64) -> Result<(), LogError> {
@@ -335,10 +337,15 @@ impl Partition {
             let file = segment.file(&self.shared)?;
             let start = self.with_index(segment, |index| index.before_offset(from))?;
             let mut walk = Walk::new(self, segment, &*file, start);
-            while let Step::Batch(_, header) = walk.step()? {
-                if header.base_offset >= from {
-                    // Events may bear any time: a producer heard of now is not idle.
-                    writer.producers.note(&header, now_ms);
+            while let Step::Batch(position, header) = walk.step()? {
+                if header.base_offset < from {
+                    continue;
+                }
+                // Events may bear any time: a producer heard of now is not idle.
+                writer.producers.note(&header, now_ms);
+                if header.is_transactional() {
+                    let bytes = walk.scanner.bytes(position, header.total_bytes());
+                    self.replay_transaction(&header, bytes.doing("read", &segment.path)?);
                 }
             }
         }

@@ -27,7 +27,7 @@ impl Partition {
         }
         let config = self.config();
         self.roll_if_old(&config, now_ms)?;
-        self.writer.lock().producers.forget_idle(now_ms.saturating_sub(IDLE_MS_MAX));
+        self.forget_idle_producers(now_ms.saturating_sub(IDLE_MS_MAX));
         let mut removed = false;
         while let Some((oldest, next)) = self.oldest_closed() {
             let deleted = next <= self.start_offset();

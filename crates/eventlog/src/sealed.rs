@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes  field
 //!      0      4  kind, four letters
-//!      4      1  version, 1
+//!      4      1  version of this kind, 1 if not said otherwise
 //!      5      3  zero
 //!      8      …  content, numbers big-endian
 //!    end      4  CRC-32C of everything before it
@@ -22,9 +22,14 @@ pub(crate) struct Sealer(Vec<u8>);
 
 impl Sealer {
     pub(crate) fn new(kind: [u8; 4], content_bytes: usize) -> Self {
+        Self::of_version(kind, VERSION, content_bytes)
+    }
+
+    /// The same for a kind whose content is not of version 1.
+    pub(crate) fn of_version(kind: [u8; 4], version: u8, content_bytes: usize) -> Self {
         let mut bytes = Vec::with_capacity(HEAD_BYTES + content_bytes + CRC_BYTES);
         bytes.put_slice(&kind);
-        bytes.put_slice(&[VERSION, 0, 0, 0]);
+        bytes.put_slice(&[version, 0, 0, 0]);
         Self(bytes)
     }
 
@@ -39,14 +44,16 @@ impl Sealer {
     }
 }
 
-/// The content, if the frame is whole.
+/// The content, if the frame is whole and of version 1.
 pub(crate) fn open(kind: [u8; 4], file: &[u8]) -> Option<&[u8]> {
+    open_any(kind, file).filter(|(version, _)| *version == VERSION).map(|(_, content)| content)
+}
+
+/// The version and the content, if the frame is whole.
+pub(crate) fn open_any(kind: [u8; 4], file: &[u8]) -> Option<(u8, &[u8])> {
     let (framed, mut crc) = file.split_at_checked(file.len().checked_sub(CRC_BYTES)?)?;
-    let whole = framed.len() >= HEAD_BYTES
-        && framed[..4] == kind
-        && framed[4] == VERSION
-        && crc.get_u32() == crc32c::crc32c(framed);
-    whole.then(|| &framed[HEAD_BYTES..])
+    let whole = framed.len() >= HEAD_BYTES && framed[..4] == kind && crc.get_u32() == crc32c::crc32c(framed);
+    whole.then(|| (framed[4], &framed[HEAD_BYTES..]))
 }
 
 #[cfg(test)]

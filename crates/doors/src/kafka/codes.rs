@@ -14,6 +14,7 @@ pub(crate) fn of_log(error: &LogError) -> Code {
         LogError::OutOfOrderSequence { .. } => Code::OutOfOrderSequenceNumber,
         LogError::StaleProducerEpoch { .. } => Code::InvalidProducerEpoch,
         LogError::InvalidBatch { .. } => Code::InvalidRecord,
+        LogError::TransactionState { .. } => Code::InvalidTxnState,
         LogError::Closed => Code::NotLeaderOrFollower,
         other => of_kind(other.kind()),
     }

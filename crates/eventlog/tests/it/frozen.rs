@@ -19,7 +19,7 @@ fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/formats/v1/eventlog")
 }
 
-fn open(folder: &Path) -> Arc<EventLog> {
+pub fn open(folder: &Path) -> Arc<EventLog> {
     let options = LogOptions {
         background: false,
         disk_reserve_bytes: 0,
@@ -51,7 +51,7 @@ fn orders() -> Vec<Bytes> {
         .collect()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

@@ -100,6 +100,15 @@ pub fn batch_of(
     builder.finish(Compression::None, producer).unwrap()
 }
 
+/// A batch of `records` records within the producer's transaction.
+pub fn transactional(records: i64, fill: u8, producer: (i64, i16, i32)) -> Bytes {
+    let mut builder = BatchBuilder::new(1_767_225_600_000);
+    for _ in 0..records {
+        builder.push(Some(b"key"), Some(&[fill; 50]), 1_767_225_600_000, &[]);
+    }
+    builder.finish_transactional(Compression::None, producer).unwrap()
+}
+
 /// The batch as the log stores it at an offset.
 pub fn stored(batch: &Bytes, offset: i64) -> Bytes {
     let mut bytes = batch.to_vec();

@@ -1,7 +1,11 @@
 //! Random work, random crashes: what was acknowledged as durable is there
 //! exactly once, in order, byte for byte, and the same seed does the same.
+//! Transactions among it (`ending`) are seen whole or not at all.
 //!
 //! `PLUVIO_SIMULATION_SEEDS=1000` runs more seeds than the default.
+
+#[path = "simulation_ending.rs"]
+mod ending;
 
 use crate::rig::{Rig, batch_of, read_all, stored};
 use bytes::Bytes;
@@ -28,6 +32,7 @@ struct Model {
     /// what was sent and is not durable yet.
     next_sequence: i32,
     in_flight: Vec<(i32, Bytes)>,
+    transactional: [ending::Producer; ending::PRODUCERS],
 }
 
 struct World {
@@ -52,7 +57,10 @@ impl World {
         let config = TopicConfig { segment_bytes, retention_ms: None, ..TopicConfig::default() };
         log.create_topic("t", PARTITIONS as u32, config).unwrap();
         let producer_id = log.new_producer_id().unwrap();
-        let (models, trace) = (Default::default(), Vec::new());
+        let (mut models, trace) = (<[Model; PARTITIONS]>::default(), Vec::new());
+        for producer in models.iter_mut().flat_map(|model| &mut model.transactional) {
+            producer.id = log.new_producer_id().unwrap();
+        }
         Self { rig, random, log: Some(log), models, producer_id, trace, faults }
     }
 
@@ -73,10 +81,13 @@ impl World {
     fn step(&mut self) {
         let index = self.below(PARTITIONS);
         match self.below(100) {
-            0..50 => self.append(index),
-            50..65 => self.append_idempotent(index),
-            65..80 => self.sync(index),
-            80..88 => self.read_some(index),
+            0..35 => self.append(index),
+            35..45 => self.append_idempotent(index),
+            45..60 => self.append_transactional(index),
+            60..66 => self.end_transaction(index),
+            66..80 => self.sync(index),
+            80..84 => self.read_some(index),
+            84..88 => self.check_committed(index),
             88..92 => {
                 self.rig.clock.advance_ms(500);
                 let ticked = self.log.as_ref().unwrap().tick();
@@ -266,6 +277,8 @@ impl World {
             );
             self.note("restart", end);
             self.send_in_flight(index);
+            self.end_again(index);
+            self.check_committed(index);
         }
         let report = self.log.as_ref().unwrap().recovery_report();
         assert!(report.iter().all(|line| line.contains("never acknowledged")), "{report:?}");

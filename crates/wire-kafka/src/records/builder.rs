@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::header::{BatchHeader, HEADER_BYTES};
+use super::header::{BatchHeader, HEADER_BYTES, TRANSACTIONAL_BIT};
 use crate::varint::{unsigned_bytes, write_signed, zigzag};
 use crate::{Compression, WireError};
 
@@ -82,6 +82,25 @@ impl BatchBuilder {
     ///
     /// Fails on an empty batch and on one of 2 GiB or more.
     pub fn finish(self, codec: Compression, producer: Option<(i64, i16, i32)>) -> Result<Bytes, WireError> {
+        self.finish_with(codec, producer, 0)
+    }
+
+    /// The same as part of the producer's transaction.
+    pub fn finish_transactional(
+        self,
+        codec: Compression,
+        producer: (i64, i16, i32),
+    ) -> Result<Bytes, WireError> {
+        self.finish_with(codec, Some(producer), TRANSACTIONAL_BIT)
+    }
+
+    /// The same with further bits of the attributes set.
+    pub(super) fn finish_with(
+        self,
+        codec: Compression,
+        producer: Option<(i64, i16, i32)>,
+        attributes: i16,
+    ) -> Result<Bytes, WireError> {
         if self.count == 0 {
             return Err(WireError::malformed("record batch", "it has no records"));
         }
@@ -92,7 +111,7 @@ impl BatchBuilder {
             partition_leader_epoch: -1,
             magic: 2,
             crc: 0,
-            attributes: codec.bits(),
+            attributes: codec.bits() | attributes,
             last_offset_delta: self.count - 1,
             base_timestamp: self.base_timestamp_ms,
             max_timestamp: self.max_timestamp_ms,

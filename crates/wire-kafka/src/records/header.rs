@@ -11,8 +11,8 @@ const LENGTH_END: usize = 12;
 const MAGIC_AT: usize = 16;
 const CRC_AT: usize = 17;
 const CRC_COVERS_FROM: usize = 21;
-const TRANSACTIONAL_BIT: i16 = 1 << 4;
-const CONTROL_BIT: i16 = 1 << 5;
+pub(super) const TRANSACTIONAL_BIT: i16 = 1 << 4;
+pub(super) const CONTROL_BIT: i16 = 1 << 5;
 const APPEND_TIME_BIT: i16 = 1 << 3;
 
 /// A batch's header; field names are the protocol's.

@@ -26,9 +26,11 @@
 mod builder;
 mod header;
 mod iterate;
+mod marker;
 
 pub use builder::BatchBuilder;
 pub use header::{
     BatchHeader, HEADER_BYTES, parse_header, set_base_offset, set_leader_epoch, validate_produced, verify_crc,
 };
 pub use iterate::{HeaderIter, Record, RecordIter, for_each_record, records};
+pub use marker::{EndMarker, end_marker, read_end_marker};
