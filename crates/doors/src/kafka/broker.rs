@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::fetch::Sessions;
 use super::groups::Groups;
 use super::offsets::OffsetStore;
+use super::security::Security;
 use crate::DoorError;
 
 /// What can be set about the Kafka door.
@@ -53,6 +54,8 @@ pub struct BrokerOptions {
     /// Committed offsets of a group without members are kept this long, in
     /// milliseconds.
     pub offsets_retention_ms: i64,
+    /// Who may use the door; `None`: everybody, for everything.
+    pub security: Option<Arc<Security>>,
 }
 
 impl Default for BrokerOptions {
@@ -75,6 +78,7 @@ impl Default for BrokerOptions {
             groups_max: 10_000,
             group_members_max: 1_000,
             offsets_retention_ms: 7 * 24 * 3_600_000,
+            security: None,
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use super::broker::Broker;
 use super::dispatch::{Peer, handle};
 use super::frames::Frames;
+use super::guard::Rights;
 use super::writer::{Answer, write_answers};
 use crate::DoorError;
 
@@ -38,7 +39,9 @@ pub(crate) async fn serve_connection(
         tracing::debug!(%address, %error, "no TCP_NODELAY");
     }
     let (read, write) = stream.into_split();
-    let peer = Peer { host: format!("/{}", address.ip()).into() };
+    let host: Arc<str> = address.ip().to_string().into();
+    let rights = Rights::of_unknown(broker.options.security.as_ref(), host);
+    let peer = Peer { host: format!("/{}", address.ip()).into(), rights };
     let result = tokio::select! {
         result = converse(read, write, &peer, &broker) => result,
         _ = shutdown.wait_for(|closing| *closing) => Ok(()),

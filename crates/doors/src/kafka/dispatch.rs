@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
-use kafka_protocol::protocol::Encodable;
+use kafka_protocol::protocol::{Encodable, Request as Message};
 use pluvio_wire_kafka::{Api, Request, RequestHead, WireError, frame};
 
 use super::broker::Broker;
+use super::guard::{Guarded, Rights, Verdict};
 use super::writer::{Answer, Reply};
 use super::{cluster, configs, fetch, groups, list_offsets, metadata, offsets, produce, topics};
 use crate::DoorError;
@@ -19,6 +20,8 @@ use crate::DoorError;
 pub(crate) struct Peer {
     /// Its address, the way Kafka shows it.
     pub host: Arc<str>,
+    /// What it may do.
+    pub rights: Rights,
 }
 
 /// What every request's work begins with.
@@ -28,6 +31,8 @@ pub(crate) struct Call {
     pub head: RequestHead,
     /// The peer's address, the way Kafka shows it.
     pub host: Arc<str>,
+    /// What the peer may do.
+    pub rights: Rights,
 }
 
 impl Call {
@@ -37,8 +42,10 @@ impl Call {
     }
 
     /// The frame of an answer.
-    fn reply(&self, key: ApiKey, body: &impl Encodable) -> Result<Reply, DoorError> {
-        Ok(frame::response(key, self.head.api_version, self.head.correlation_id, body)?.into())
+    fn reply(&self, api_key: i16, body: &impl Encodable) -> Result<Reply, DoorError> {
+        let version = self.head.api_version;
+        let key = ApiKey::try_from(api_key).map_err(|()| WireError::ApiVersion { api_key, version })?;
+        Ok(frame::response(key, version, self.head.correlation_id, body)?.into())
     }
 }
 
@@ -48,7 +55,8 @@ pub(crate) fn handle(broker: &Arc<Broker>, peer: &Peer, frame: Bytes) -> Result<
     // The log can keep records without copying if nothing else holds the frame.
     drop(frame);
     broker.counters.request(head.api_key);
-    let call = Call { broker: Arc::clone(broker), head, host: Arc::clone(&peer.host) };
+    let (host, rights) = (Arc::clone(&peer.host), peer.rights.clone());
+    let call = Call { broker: Arc::clone(broker), head, host, rights };
     if let Err(unserved) = Api::served(call.head.api_key, call.head.api_version) {
         return unknown_version(&call, unserved);
     }
@@ -66,52 +74,64 @@ fn unknown_version(call: &Call, unserved: WireError) -> Result<Answer, DoorError
     Ok(Answer::Ready(frame::response(ApiKey::ApiVersions, 0, call.head.correlation_id, &body)?.into()))
 }
 
-/// An answer whose work is done in its turn.
-fn later<F, R>(call: Call, key: ApiKey, work: impl FnOnce(Call) -> F + Send + 'static) -> Answer
+/// An answer whose work is done in its turn, by someone who may ask for it.
+fn later<Q, F>(call: Call, request: Q, work: impl FnOnce(Call, Q) -> F + Send + 'static) -> Answer
 where
-    F: Future<Output = R> + Send,
-    R: Encodable,
+    Q: Guarded,
+    F: Future<Output = <Q as Message>::Response> + Send,
+    Q::Response: Send,
 {
     Answer::Later(Box::pin(async move {
-        let body = work(call.clone()).await;
-        call.reply(key, &body)
+        let body = match request.guard(&call) {
+            Verdict::Serve(request) => work(call.clone(), request).await,
+            Verdict::Partly(request, finish) => {
+                let mut body = work(call.clone(), request).await;
+                finish(&mut body);
+                body
+            }
+            Verdict::Refuse(body) => body,
+        };
+        call.reply(Q::KEY, &body)
     }))
 }
 
 /// The same for work that waits for nothing.
-fn soon<R: Encodable>(call: Call, key: ApiKey, work: impl FnOnce(&Call) -> R + Send + 'static) -> Answer {
-    Answer::Later(Box::pin(async move { call.reply(key, &work(&call)) }))
+fn soon<Q>(call: Call, request: Q, work: impl FnOnce(&Call, Q) -> Q::Response + Send + 'static) -> Answer
+where
+    Q: Guarded,
+    Q::Response: Send,
+{
+    later(call, request, |call, request| std::future::ready(work(&call, request)))
 }
 
 #[rustfmt::skip]
 fn begin(call: Call, request: Request) -> Result<Answer, DoorError> {
-    use ApiKey as K;
     Ok(match request {
         Request::Produce(request) => return produce::produce(&call, request),
         Request::Fetch(request) => Answer::Later(Box::pin(fetch::fetch(call, request))),
-        Request::ListOffsets(r) => later(call, K::ListOffsets, move |c| list_offsets::list_offsets(c, r)),
-        Request::OffsetForLeaderEpoch(r) => soon(call, K::OffsetForLeaderEpoch, move |c| list_offsets::leader_epoch(c, &r)),
-        Request::Metadata(r) => later(call, K::Metadata, move |c| metadata::metadata(c, r)),
-        Request::ApiVersions(_) => soon(call, K::ApiVersions, move |_| cluster::api_versions()),
-        Request::DescribeCluster(r) => soon(call, K::DescribeCluster, move |c| cluster::describe_cluster(c, &r)),
-        Request::FindCoordinator(r) => soon(call, K::FindCoordinator, move |c| cluster::find_coordinator(c, r)),
-        Request::InitProducerId(r) => later(call, K::InitProducerId, move |c| cluster::init_producer_id(c, r)),
-        Request::CreateTopics(r) => later(call, K::CreateTopics, move |c| topics::create_topics(c, r)),
-        Request::DeleteTopics(r) => later(call, K::DeleteTopics, move |c| topics::delete_topics(c, r)),
-        Request::CreatePartitions(r) => later(call, K::CreatePartitions, move |c| topics::create_partitions(c, r)),
-        Request::DeleteRecords(r) => later(call, K::DeleteRecords, move |c| topics::delete_records(c, r)),
-        Request::DescribeConfigs(r) => soon(call, K::DescribeConfigs, move |c| configs::describe(c, r)),
-        Request::AlterConfigs(r) => later(call, K::AlterConfigs, move |c| configs::alter(c, r)),
-        Request::IncrementalAlterConfigs(r) => later(call, K::IncrementalAlterConfigs, move |c| configs::alter_incrementally(c, r)),
-        Request::JoinGroup(r) => later(call, K::JoinGroup, move |c| groups::join(c, r)),
-        Request::SyncGroup(r) => later(call, K::SyncGroup, move |c| groups::sync(c, r)),
-        Request::Heartbeat(r) => soon(call, K::Heartbeat, move |c| groups::heartbeat(c, &r)),
-        Request::LeaveGroup(r) => soon(call, K::LeaveGroup, move |c| groups::leave(c, r)),
-        Request::DescribeGroups(r) => soon(call, K::DescribeGroups, move |c| groups::describe(c, r)),
-        Request::ListGroups(r) => soon(call, K::ListGroups, move |c| groups::list(c, &r)),
-        Request::DeleteGroups(r) => later(call, K::DeleteGroups, move |c| groups::delete(c, r)),
-        Request::OffsetCommit(r) => later(call, K::OffsetCommit, move |c| offsets::commit(c, r)),
-        Request::OffsetFetch(r) => soon(call, K::OffsetFetch, move |c| offsets::fetch(c, r)),
-        Request::OffsetDelete(r) => later(call, K::OffsetDelete, move |c| offsets::delete(c, r)),
+        Request::ListOffsets(r) => later(call, r, list_offsets::list_offsets),
+        Request::OffsetForLeaderEpoch(r) => soon(call, r, |c, r| list_offsets::leader_epoch(c, &r)),
+        Request::Metadata(r) => later(call, r, metadata::metadata),
+        Request::ApiVersions(r) => soon(call, r, |_, _| cluster::api_versions()),
+        Request::DescribeCluster(r) => soon(call, r, |c, r| cluster::describe_cluster(c, &r)),
+        Request::FindCoordinator(r) => soon(call, r, cluster::find_coordinator),
+        Request::InitProducerId(r) => later(call, r, cluster::init_producer_id),
+        Request::CreateTopics(r) => later(call, r, topics::create_topics),
+        Request::DeleteTopics(r) => later(call, r, topics::delete_topics),
+        Request::CreatePartitions(r) => later(call, r, topics::create_partitions),
+        Request::DeleteRecords(r) => later(call, r, topics::delete_records),
+        Request::DescribeConfigs(r) => soon(call, r, configs::describe),
+        Request::AlterConfigs(r) => later(call, r, configs::alter),
+        Request::IncrementalAlterConfigs(r) => later(call, r, configs::alter_incrementally),
+        Request::JoinGroup(r) => later(call, r, groups::join),
+        Request::SyncGroup(r) => later(call, r, groups::sync),
+        Request::Heartbeat(r) => soon(call, r, |c, r| groups::heartbeat(c, &r)),
+        Request::LeaveGroup(r) => soon(call, r, groups::leave),
+        Request::DescribeGroups(r) => soon(call, r, groups::describe),
+        Request::ListGroups(r) => soon(call, r, |c, r| groups::list(c, &r)),
+        Request::DeleteGroups(r) => later(call, r, groups::delete),
+        Request::OffsetCommit(r) => later(call, r, offsets::commit),
+        Request::OffsetFetch(r) => soon(call, r, offsets::fetch),
+        Request::OffsetDelete(r) => later(call, r, offsets::delete),
     })
 }

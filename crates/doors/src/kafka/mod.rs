@@ -19,13 +19,16 @@ mod dispatch;
 mod fetch;
 mod frames;
 mod groups;
+mod guard;
 mod list_offsets;
 mod listener;
 mod metadata;
 mod offsets;
 mod produce;
+mod security;
 mod topics;
 mod writer;
 
 pub use broker::{Broker, BrokerOptions};
 pub use listener::serve;
+pub use security::{Authentication, Security};

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pluvio_access::Operation;
 use pluvio_eventlog::{LogError, Partition, Topic};
 use pluvio_foundation::limits;
 use pluvio_wire_kafka::produce::{
@@ -44,15 +45,16 @@ impl Refusal {
 /// producer which wants no answers learns of a refusal.
 pub(crate) fn produce(call: &Call, request: ProduceRequest) -> Result<Answer, DoorError> {
     let acks = request.acks;
-    let refuse_all = refusal_of_all(&request);
+    let refuse_all = refusal_of_all(call, &request);
     let mut waiting = Vec::new();
     let mut answers = Vec::with_capacity(request.topics.len());
     for produced in request.topics {
         let topic = call.broker.topic(&produced.topic);
+        let refuse = refuse_all.or_else(|| refusal_of_topic(call, &produced.topic, topic.as_deref()));
         let mut partitions = Vec::with_capacity(produced.partitions.len());
         for part in produced.partitions {
             let index = part.index;
-            let appended = match &refuse_all {
+            let appended = match &refuse {
                 Some((code, message)) => Err(Refusal::new(*code, *message)),
                 None => append(&call.broker, &produced.topic, topic.as_deref(), part),
             };
@@ -115,14 +117,32 @@ async fn durable(
 }
 
 /// What is wrong with the request as a whole, if anything.
-fn refusal_of_all(request: &ProduceRequest) -> Option<(Code, &'static str)> {
+fn refusal_of_all(call: &Call, request: &ProduceRequest) -> Option<(Code, &'static str)> {
     if !(ACKS_ALL..=1).contains(&request.acks) {
         return Some((Code::InvalidRequiredAcks, "acks must be 0, 1 or -1"));
+    }
+    let denied = |id: &String| !call.rights.transaction(Operation::Write, id);
+    if request.transactional_id.as_ref().is_some_and(denied) {
+        let code = Code::TransactionalIdAuthorizationFailed;
+        return Some((code, "not allowed to use the transactional id"));
     }
     if request.transactional_id.is_some() {
         return Some((Code::InvalidTxnState, "transactions are not served; unset transactional.id"));
     }
     None
+}
+
+/// What keeps the peer from writing to a topic, if anything.
+fn refusal_of_topic(call: &Call, named: &TopicRef, topic: Option<&Topic>) -> Option<(Code, &'static str)> {
+    if !call.rights.are_limited() {
+        return None;
+    }
+    let name = match named {
+        TopicRef::Name(name) => name,
+        TopicRef::Id(_) => topic?.name(),
+    };
+    let denied = !call.rights.topic(Operation::Write, name);
+    denied.then_some((Code::TopicAuthorizationFailed, "not allowed to write to the topic"))
 }
 
 type Appended = (Arc<Partition>, i64, i64);

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pluvio_access::Operation;
 use pluvio_eventlog::{Changes, Followed, Partition};
+use pluvio_wire_kafka::TopicRef;
 use pluvio_wire_kafka::fetch::{FetchRequest, FetchedTopic, encode_response};
 use tokio::time::Instant;
 
@@ -108,7 +110,7 @@ async fn full(call: &Call, request: FetchRequest) -> Result<Reply, DoorError> {
     let mut waiting: Option<Waiting> = None;
     loop {
         let mut taken = broker.answers_budget.take(ANSWER_BYTES_MAX).await;
-        let reading = read_all(broker, &request, bounds.bytes_max).await;
+        let reading = read_all(call, &request, bounds.bytes_max).await;
         if bounds.is_met(reading.bytes, reading.failed) {
             broker.answers_budget.shrink(&mut taken, reading.bytes);
             let mut session_id = 0;
@@ -137,7 +139,7 @@ async fn incremental(call: &Call, request: &FetchRequest, session: &mut Session)
             true => broker.answers_budget.take(ANSWER_BYTES_MAX).await,
             false => None,
         };
-        let reading = session.read(broker, bounds.bytes_max).await;
+        let reading = session.read(call, bounds.bytes_max).await;
         if bounds.is_met(reading.bytes, reading.failed) {
             broker.answers_budget.shrink(&mut taken, reading.bytes);
             let topics = session.answer(reading);
@@ -181,16 +183,30 @@ struct Reading {
     failed: bool,
 }
 
-async fn read_all(broker: &Broker, request: &FetchRequest, bytes_max: usize) -> Reading {
+/// Why the peer may not read a topic, if so.
+fn denied(call: &Call, topic: &TopicRef) -> Option<Code> {
+    if !call.rights.are_limited() {
+        return None;
+    }
+    let allowed = match topic {
+        TopicRef::Name(name) => call.rights.topic(Operation::Read, name),
+        TopicRef::Id(_) => call.rights.topic(Operation::Read, call.broker.topic(topic)?.name()),
+    };
+    (!allowed).then_some(Code::TopicAuthorizationFailed)
+}
+
+async fn read_all(call: &Call, request: &FetchRequest, bytes_max: usize) -> Reading {
     let topics = Vec::with_capacity(request.topics.len());
     let mut reading = Reading { topics, partitions: 0, bytes: 0, failed: false };
     for fetched in &request.topics {
-        let topic = broker.topic(&fetched.topic);
+        let topic = call.broker.topic(&fetched.topic);
+        let denied = denied(call, &fetched.topic);
         let mut partitions = Vec::with_capacity(fetched.partitions.len());
         for part in &fetched.partitions {
             let left = bytes_max.saturating_sub(reading.bytes);
             let partition = topic.as_ref().and_then(|topic| topic.partition(part.index));
             let read = match partition {
+                _ if denied.is_some() => Err(denied.unwrap_or(Code::TopicAuthorizationFailed)),
                 Some(partition) => read_one(&partition, part, left, reading.bytes == 0).await,
                 None => Err(unknown(&fetched.topic, topic.is_some())),
             };

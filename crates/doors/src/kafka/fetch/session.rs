@@ -16,9 +16,11 @@ use pluvio_eventlog::{Changes, Followed};
 use pluvio_wire_kafka::TopicRef;
 use pluvio_wire_kafka::fetch::{FetchPartition, FetchRequest, FetchedPartition, FetchedTopic};
 
+use super::denied;
 use super::partition::{failed, read_one, unknown};
 use crate::kafka::broker::Broker;
 use crate::kafka::codes::Code;
+use crate::kafka::dispatch::Call;
 
 /// The partitions of a session.
 #[derive(Debug, Default)]
@@ -169,7 +171,7 @@ impl Session {
     /// Looks at the partitions that are due, until `bytes_max` are found. Those
     /// with news are in what it gives, and still due; give it to
     /// [`Self::answer`] or [`Self::put_back`].
-    pub async fn read(&mut self, broker: &Broker, bytes_max: usize) -> Looked {
+    pub async fn read(&mut self, call: &Call, bytes_max: usize) -> Looked {
         let mut looked = Looked::default();
         for _ in 0..self.due.len() {
             let left = bytes_max.saturating_sub(looked.bytes);
@@ -181,8 +183,8 @@ impl Session {
                 self.free.push(id);
                 continue;
             };
-            slot.resolve(broker, &self.changes, id);
-            let fetched = slot.read(broker, left, looked.bytes == 0).await;
+            slot.resolve(&call.broker, &self.changes, id);
+            let fetched = slot.read(call, left, looked.bytes == 0).await;
             let bytes = fetched.records.iter().map(Bytes::len).sum::<usize>();
             looked.bytes += bytes;
             looked.failed |= fetched.error_code != 0;
@@ -238,10 +240,13 @@ impl Slot {
         self.followed = partition.map(|partition| changes.follow(&partition, id));
     }
 
-    async fn read(&self, broker: &Broker, left: usize, first: bool) -> FetchedPartition {
+    async fn read(&self, call: &Call, left: usize, first: bool) -> FetchedPartition {
+        if let Some(code) = denied(call, &self.topic) {
+            return failed(self.part.index, code);
+        }
         let read = match &self.followed {
             Some(followed) => read_one(followed.partition(), &self.part, left, first).await,
-            None => Err(self.missing(broker)),
+            None => Err(self.missing(&call.broker)),
         };
         read.unwrap_or_else(|code| failed(self.part.index, code))
     }
