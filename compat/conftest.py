@@ -5,6 +5,8 @@ import pathlib
 import random
 import shutil
 
+import kafka_client
+import kafka_oracle
 import pytest
 from harness import DATA, Pluvio
 
@@ -12,6 +14,8 @@ from harness import DATA, Pluvio
 def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=None, help="replays a random test")
     parser.addoption("--kills", type=int, default=50, help="how often test_kill kills the process")
+    parser.addoption("--broker", choices=["pluvio", "kafka"], default="pluvio",
+                     help="what the clients' suites talk to: kafka runs them against the oracle")
 
 
 @pytest.fixture
@@ -55,6 +59,27 @@ def platform(request, tmp_path):
         shutil.rmtree(one.data, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def apache_kafka(tmp_path_factory):
+    """One Apache Kafka for all tests of a run, which leave nothing behind in it."""
+    broker = kafka_oracle.Kafka(tmp_path_factory.mktemp("apache-kafka"))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.kill()
+
+
+@pytest.fixture
+def broker(request):
+    """A broker without topics and groups: a platform of its own, or with --broker kafka the oracle."""
+    if request.config.getoption("--broker") == "pluvio":
+        return request.getfixturevalue("platform")()
+    oracle = request.getfixturevalue("apache_kafka")
+    request.addfinalizer(lambda: kafka_client.delete_everything(oracle.kafka))
+    return oracle
+
+
 def artifacts():
     """Where logs of failures and screenshots go; not in the repository."""
     folder = pathlib.Path(os.environ.get("PLUVIO_ARTIFACTS", pathlib.Path.home() / ".cache/pluvio/artifacts"))
@@ -72,3 +97,9 @@ def shared_data():
     if not DATA.exists():
         pytest.skip(f"{DATA} is not here: put the flights and weblogs data beside the clone or set PLUVIO_TEST_DATA")
     return DATA
+
+
+def pytest_generate_tests(metafunc):
+    """A test of a client's suite that asks for a strategy is made for each that the client knows."""
+    if "strategy" in metafunc.fixturenames and metafunc.cls is not None:
+        metafunc.parametrize("strategy", metafunc.cls.kind.strategies)

@@ -191,8 +191,9 @@ class Pluvio:
         except AssertionError as error:
             raise AssertionError(f"{error}; it was {list(seen)}\n{self.log_tail(15)}") from None
 
-    def cli(self, *arguments, input=None, timeout=60, check=True):
-        """Runs another `pluvio` command against this platform."""
+    @staticmethod
+    def cli(*arguments, input=None, timeout=60, check=True):
+        """Runs another `pluvio` command, against the address that the arguments give."""
         done = subprocess.run([str(binary()), *arguments], input=input, capture_output=True, text=True,
                               timeout=timeout, env=environment(), **({} if input is not None else {"stdin": subprocess.DEVNULL}))
         if check and done.returncode != 0:

@@ -1,5 +1,7 @@
 """Small helpers around confluent-kafka: a producer that knows what was acknowledged, topics, reading a topic whole."""
 
+import time
+
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -50,6 +52,18 @@ def send_all(address, topic, values, partition=-1, **options):
 def create_topic(address, name, partitions=1, **config):
     admin = AdminClient({"bootstrap.servers": address})
     for future in admin.create_topics([NewTopic(name, partitions, 1, config=config)]).values():
+        future.result(30)
+
+
+def delete_everything(address, seconds=20):
+    """Deletes all groups and topics; a group whose members have not said goodbye when their session has ended."""
+    admin = AdminClient({"bootstrap.servers": address})
+    deadline = time.monotonic() + seconds
+    while groups := [g.group_id for g in admin.list_consumer_groups().result(30).valid]:
+        failures = [f.exception(30) for f in admin.delete_consumer_groups(groups).values()]
+        assert time.monotonic() < deadline, f"groups are not deleted within {seconds} s: {failures}"
+    topics = [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
+    for future in admin.delete_topics(topics).values() if topics else ():
         future.result(30)
 
 
