@@ -12,6 +12,8 @@ use crate::writer::{put_array_length, put_bytes_length, put_string, put_tags};
 
 const FLEXIBLE_FROM: i16 = 12;
 const TOPIC_ID_FROM: i16 = 13;
+/// The isolation level of a client that wants committed records only.
+const READ_COMMITTED: i8 = 1;
 /// The version our own client speaks: the newest without tagged fields.
 pub const CLIENT_VERSION: i16 = 11;
 /// Records shorter than this are copied rather than sent as a piece.
@@ -26,6 +28,8 @@ pub struct FetchRequest {
     pub min_bytes: i32,
     /// The most to answer, in bytes; the first batch is sent even if larger.
     pub max_bytes: i32,
+    /// Whether only committed records are wanted, up to the last stable offset.
+    pub read_committed: bool,
     /// The incremental session; 0 for none.
     pub session_id: i32,
     /// Where in the session; -1 for none at all, 0 to begin one.
@@ -67,7 +71,7 @@ impl FetchRequest {
             reader.int32()?;
         }
         let (max_wait_ms, min_bytes, max_bytes) = (reader.int32()?, reader.int32()?, reader.int32()?);
-        reader.int8()?;
+        let read_committed = reader.int8()? == READ_COMMITTED;
         let (session_id, session_epoch) = match version {
             7.. => (reader.int32()?, reader.int32()?),
             _ => (0, -1),
@@ -90,7 +94,16 @@ impl FetchRequest {
             _ => Vec::new(),
         };
         // The client's rack does not matter here.
-        Ok(Self { max_wait_ms, min_bytes, max_bytes, session_id, session_epoch, topics, forgotten })
+        Ok(Self {
+            max_wait_ms,
+            min_bytes,
+            max_bytes,
+            read_committed,
+            session_id,
+            session_epoch,
+            topics,
+            forgotten,
+        })
     }
 }
 
@@ -148,10 +161,31 @@ pub struct FetchedPartition {
     pub error_code: i16,
     /// The offset after the last record there is, -1 on error.
     pub high_watermark: i64,
+    /// The first offset of a transaction that is not decided, or the high
+    /// watermark; -1 on error.
+    pub last_stable_offset: i64,
     /// The first offset still kept, -1 on error.
     pub log_start_offset: i64,
+    /// The aborted transactions among the records, for a client that wants
+    /// committed ones: producer and first offset.
+    pub aborted: Vec<(i64, i64)>,
     /// Whole record batches.
     pub records: Vec<Bytes>,
+}
+
+impl FetchedPartition {
+    /// The answer for a partition that cannot be read.
+    pub fn refused(index: i32, error_code: i16) -> Self {
+        Self {
+            index,
+            error_code,
+            high_watermark: -1,
+            last_stable_offset: -1,
+            log_start_offset: -1,
+            aborted: Vec::new(),
+            records: Vec::new(),
+        }
+    }
 }
 
 /// A whole response frame, in pieces to be sent one after the other. The
@@ -188,12 +222,16 @@ fn put_partition(pieces: &mut Pieces, version: i16, partition: &FetchedPartition
     out.put_i32(partition.index);
     out.put_i16(partition.error_code);
     out.put_i64(partition.high_watermark);
-    // Without transactions, all there is is stable and nothing was aborted.
-    out.put_i64(partition.high_watermark);
+    out.put_i64(partition.last_stable_offset);
     if version >= 5 {
         out.put_i64(partition.log_start_offset);
     }
-    put_array_length(out, 0, flexible);
+    put_array_length(out, partition.aborted.len(), flexible);
+    for (producer_id, first_offset) in &partition.aborted {
+        out.put_i64(*producer_id);
+        out.put_i64(*first_offset);
+        put_tags(out, flexible);
+    }
     if version >= 11 {
         out.put_i32(-1);
     }
@@ -286,9 +324,7 @@ pub fn decode_response(body: &Bytes) -> Result<FetchedPartition, WireError> {
     let topics = reader.array_length(false)?;
     if topics != Some(1) {
         if whole_error_code != 0 {
-            let (high_watermark, log_start_offset, records) = (-1, -1, Vec::new());
-            let error_code = whole_error_code;
-            return Ok(FetchedPartition { index: -1, error_code, high_watermark, log_start_offset, records });
+            return Ok(FetchedPartition::refused(-1, whole_error_code));
         }
         return Err(WireError::malformed("Fetch response", "it does not answer for one topic"));
     }
@@ -297,11 +333,20 @@ pub fn decode_response(body: &Bytes) -> Result<FetchedPartition, WireError> {
         return Err(WireError::malformed("Fetch response", "it does not answer for one partition"));
     }
     let (index, error_code, high_watermark) = (reader.int32()?, reader.int16()?, reader.int64()?);
-    reader.int64()?;
-    let log_start_offset = reader.int64()?;
-    let aborted = reader.array_length(false)?.unwrap_or(0);
-    reader.take(aborted.saturating_mul(16))?;
+    let (last_stable_offset, log_start_offset) = (reader.int64()?, reader.int64()?);
+    let mut aborted = Vec::new();
+    for _ in 0..reader.array_length(false)?.unwrap_or(0) {
+        aborted.push((reader.int64()?, reader.int64()?));
+    }
     reader.int32()?;
     let records = reader.bytes(false)?.into_iter().collect();
-    Ok(FetchedPartition { index, error_code, high_watermark, log_start_offset, records })
+    Ok(FetchedPartition {
+        index,
+        error_code,
+        high_watermark,
+        last_stable_offset,
+        log_start_offset,
+        aborted,
+        records,
+    })
 }

@@ -18,6 +18,8 @@ use super::dispatch::Call;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+/// The isolation level of who reads committed records.
+const READ_COMMITTED: i8 = 1;
 /// The only leader epoch there ever is.
 pub(crate) const LEADER_EPOCH: i32 = 0;
 
@@ -28,7 +30,8 @@ pub(crate) async fn list_offsets(call: Call, request: ListOffsetsRequest) -> Lis
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for part in &asked.partitions {
             let answer = ListOffsetsPartitionResponse::default().with_partition_index(part.partition_index);
-            partitions.push(match find(&call.broker, &asked.name, part).await {
+            let read_committed = request.isolation_level == READ_COMMITTED;
+            partitions.push(match find(&call.broker, &asked.name, part, read_committed).await {
                 Ok((offset, timestamp)) => {
                     let epoch = if call.version() >= 4 { LEADER_EPOCH } else { -1 };
                     answer.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch)
@@ -41,11 +44,18 @@ pub(crate) async fn list_offsets(call: Call, request: ListOffsetsRequest) -> Lis
     ListOffsetsResponse::default().with_topics(topics)
 }
 
-/// Offset and time; -1 for a time that no record has yet.
-async fn find(broker: &Broker, topic: &str, part: &ListOffsetsPartition) -> Result<(i64, i64), Code> {
+/// Offset and time; -1 for a time that no record has yet. For who reads
+/// committed records the partition ends at the last stable offset.
+async fn find(
+    broker: &Broker,
+    topic: &str,
+    part: &ListOffsetsPartition,
+    read_committed: bool,
+) -> Result<(i64, i64), Code> {
     let partition = broker.partition(topic, part.partition_index).ok_or(Code::UnknownTopicOrPartition)?;
+    let end_offset = if read_committed { partition.stable_offset() } else { partition.end_offset() };
     match part.timestamp {
-        LATEST => Ok((partition.end_offset(), -1)),
+        LATEST => Ok((end_offset, -1)),
         EARLIEST => Ok((partition.start_offset(), -1)),
         0.. => {
             let timestamp_ms = part.timestamp;
@@ -54,7 +64,7 @@ async fn find(broker: &Broker, topic: &str, part: &ListOffsetsPartition) -> Resu
                 tracing::error!(%error, "search by time failed");
                 codes::of_log(&error)
             })?;
-            Ok(found.unwrap_or((-1, -1)))
+            Ok(found.filter(|(offset, _)| *offset < end_offset).unwrap_or((-1, -1)))
         }
         _ => Err(Code::UnsupportedVersion),
     }

@@ -106,6 +106,7 @@ fn fetch_requests_of_all_versions() {
             .with_max_wait_ms(500)
             .with_min_bytes(1)
             .with_max_bytes(50 << 20)
+            .with_isolation_level(i8::from(version % 2 == 0))
             .with_topics(vec![topic]);
         if version <= 14 {
             request = request.with_replica_id(BrokerId(-1));
@@ -123,6 +124,7 @@ fn fetch_requests_of_all_versions() {
             panic!("not a Fetch request");
         };
         assert_eq!((read.max_wait_ms, read.min_bytes, read.max_bytes), (500, 1, 50 << 20));
+        assert_eq!(read.read_committed, version % 2 == 0);
         match version {
             7.. => {
                 assert_eq!((read.session_id, read.session_epoch), (9, 4));
@@ -145,7 +147,9 @@ fn fetch_responses_of_all_versions() {
             index,
             error_code: 0,
             high_watermark: 10,
+            last_stable_offset: 9,
             log_start_offset: 2,
+            aborted: vec![(4, 5), (6, 7)],
             records,
         };
         let partitions = vec![
@@ -167,7 +171,9 @@ fn fetch_responses_of_all_versions() {
         assert_eq!(records[0], [&large[..], &small[..], &large[..]].concat());
         assert!(records[1].is_empty());
         assert_eq!(records[2], large);
-        assert_eq!((partitions[0].high_watermark, partitions[0].last_stable_offset), (10, 10));
+        assert_eq!((partitions[0].high_watermark, partitions[0].last_stable_offset), (10, 9));
+        let aborted = partitions[2].aborted_transactions.as_ref().unwrap();
+        assert_eq!((aborted[1].producer_id.0, aborted[1].first_offset), (6, 7));
     }
 }
 
@@ -203,7 +209,9 @@ fn the_client_and_the_door_understand_each_other() {
         index: 2,
         error_code: 0,
         high_watermark: 9,
+        last_stable_offset: 8,
         log_start_offset: 0,
+        aborted: vec![(3, 1)],
         records: vec![records],
     };
     let topics = [FetchedTopic { topic: request.topics[0].topic.clone(), partitions: vec![sent.clone()] }];

@@ -139,7 +139,7 @@ async fn incremental(call: &Call, request: &FetchRequest, session: &mut Session)
             true => broker.answers_budget.take(ANSWER_BYTES_MAX).await,
             false => None,
         };
-        let reading = session.read(call, bounds.bytes_max).await;
+        let reading = session.read(call, bounds.bytes_max, request.read_committed).await;
         if bounds.is_met(reading.bytes, reading.failed) {
             broker.answers_budget.shrink(&mut taken, reading.bytes);
             let topics = session.answer(reading);
@@ -207,7 +207,9 @@ async fn read_all(call: &Call, request: &FetchRequest, bytes_max: usize) -> Read
             let partition = topic.as_ref().and_then(|topic| topic.partition(part.index));
             let read = match partition {
                 _ if denied.is_some() => Err(denied.unwrap_or(Code::TopicAuthorizationFailed)),
-                Some(partition) => read_one(&partition, part, left, reading.bytes == 0).await,
+                Some(partition) => {
+                    read_one(&partition, part, left, reading.bytes == 0, request.read_committed).await
+                }
                 None => Err(unknown(&fetched.topic, topic.is_some())),
             };
             let read = read.unwrap_or_else(|code| failed(part.index, code));

@@ -171,7 +171,7 @@ impl Session {
     /// Looks at the partitions that are due, until `bytes_max` are found. Those
     /// with news are in what it gives, and still due; give it to
     /// [`Self::answer`] or [`Self::put_back`].
-    pub async fn read(&mut self, call: &Call, bytes_max: usize) -> Looked {
+    pub async fn read(&mut self, call: &Call, bytes_max: usize, read_committed: bool) -> Looked {
         let mut looked = Looked::default();
         for _ in 0..self.due.len() {
             let left = bytes_max.saturating_sub(looked.bytes);
@@ -184,7 +184,7 @@ impl Session {
                 continue;
             };
             slot.resolve(&call.broker, &self.changes, id);
-            let fetched = slot.read(call, left, looked.bytes == 0).await;
+            let fetched = slot.read(call, left, looked.bytes == 0, read_committed).await;
             let bytes = fetched.records.iter().map(Bytes::len).sum::<usize>();
             looked.bytes += bytes;
             looked.failed |= fetched.error_code != 0;
@@ -240,12 +240,12 @@ impl Slot {
         self.followed = partition.map(|partition| changes.follow(&partition, id));
     }
 
-    async fn read(&self, call: &Call, left: usize, first: bool) -> FetchedPartition {
+    async fn read(&self, call: &Call, left: usize, first: bool, read_committed: bool) -> FetchedPartition {
         if let Some(code) = denied(call, &self.topic) {
             return failed(self.part.index, code);
         }
         let read = match &self.followed {
-            Some(followed) => read_one(followed.partition(), &self.part, left, first).await,
+            Some(followed) => read_one(followed.partition(), &self.part, left, first, read_committed).await,
             None => Err(self.missing(&call.broker)),
         };
         read.unwrap_or_else(|code| failed(self.part.index, code))
