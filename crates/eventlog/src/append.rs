@@ -6,10 +6,12 @@ use crate::partition::{ClosedSegment, Partition, Writer};
 use crate::producers::Verdict;
 use crate::read::StoredBatch;
 use crate::segment::{Segment, write_unsynced};
-use crate::{LogError, layout, snapshot};
+use crate::{LogError, TimestampType, layout, snapshot};
 use bytes::{Bytes, BytesMut};
 use pluvio_foundation::ErrorKind;
-use pluvio_wire_kafka::records::{BatchHeader, EndMarker, parse_header, set_base_offset, set_leader_epoch};
+use pluvio_wire_kafka::records::{
+    BatchHeader, EndMarker, parse_header, set_append_time, set_base_offset, set_leader_epoch,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -84,16 +86,22 @@ impl Partition {
             .checked_add(i64::from(header.last_offset_delta))
             .filter(|last| *last < i64::MAX)
             .ok_or_else(|| self.invalid("the partition has no offsets left"))?;
-        let header = BatchHeader { base_offset, ..*header };
-        let segment = self.segment_for(writer, &header)?;
-        let bytes = stored(batch, base_offset);
-        self.write(writer, &segment, &bytes)?;
         let append_time_ms = self.shared.clock.now_ms();
+        let mut header = BatchHeader { base_offset, ..*header };
+        let mut bytes = stored(batch, base_offset);
+        if self.topic.config.read().timestamp == TimestampType::LogAppendTime {
+            set_append_time(&mut bytes, append_time_ms).map_err(|error| self.invalid(&error.to_string()))?;
+            header.max_timestamp = append_time_ms;
+        }
+        let bytes = bytes.freeze();
+        let segment = self.segment_for(writer, &header)?;
+        self.write(writer, &segment, &bytes)?;
         self.note_places(&segment, &header, append_time_ms);
         writer.producers.note(&header, append_time_ms);
         if header.is_transactional() {
             self.note_transaction(&header, marker);
         }
+        self.count_unsynced(writer, &header);
         self.publish(writer, &header, bytes, append_time_ms);
         Ok(Appended { base_offset, last_offset, append_time_ms, duplicate: false })
     }
@@ -254,7 +262,21 @@ impl Partition {
         if !self.dirty.swap(true, Ordering::AcqRel)
             && let Some(me) = self.me.upgrade()
         {
-            self.shared.syncs.add_dirty(me);
+            let flush_us = self.topic.config.read().flush_ms.unsigned_abs().saturating_mul(1000);
+            let due_us = self.shared.clock.monotonic_us().saturating_add(flush_us);
+            self.shared.syncs.add_dirty(me, due_us);
+        }
+    }
+
+    /// Asks for a sync once there are as many unsynced events as the topic
+    /// allows; a topic that allows one leaves it to who waits.
+    fn count_unsynced(&self, writer: &mut Writer, header: &BatchHeader) {
+        writer.unsynced_events += u64::from(header.records_count.unsigned_abs());
+        let flush_messages = self.topic.config.read().flush_messages;
+        if flush_messages > 1 && writer.unsynced_events >= flush_messages && self.shared.options.background {
+            writer.unsynced_events = 0;
+            // Refused only at the close, which syncs everything itself.
+            let _ = self.want_sync();
         }
     }
 
@@ -284,6 +306,7 @@ impl Partition {
         let segments = std::mem::take(&mut writer.unsynced);
         let names = std::mem::take(&mut writer.names_unsynced);
         let closed = std::mem::take(&mut writer.closed);
+        writer.unsynced_events = 0;
         drop(writer);
         if self.check_failed() {
             return;
@@ -374,9 +397,9 @@ impl Partition {
 }
 
 /// The batch with its offset and our leader epoch in it.
-fn stored(batch: &Bytes, base_offset: i64) -> Bytes {
+fn stored(batch: &Bytes, base_offset: i64) -> BytesMut {
     let mut bytes = BytesMut::from(&batch[..]);
     set_base_offset(&mut bytes, base_offset);
     set_leader_epoch(&mut bytes, 0);
-    bytes.freeze()
+    bytes
 }

@@ -28,6 +28,16 @@ pub(crate) fn cut(folder: &Path, offset: i64, attempt: u32) -> PathBuf {
     folder.join(format!("{offset:020}-{attempt}.cut"))
 }
 
+/// `<base offset>-<end offset>.compacting`: a compacted segment being written.
+pub(crate) fn compacting(folder: &Path, base_offset: i64, end: i64) -> PathBuf {
+    folder.join(format!("{base_offset:020}-{end:020}.compacting"))
+}
+
+/// `<base offset>-<end offset>.compacted`: a whole one, taking its place.
+pub(crate) fn compacted(folder: &Path, base_offset: i64, end: i64) -> PathBuf {
+    folder.join(format!("{base_offset:020}-{end:020}.compacted"))
+}
+
 /// Makes a folder and those above it that are missing, all durably.
 pub(crate) fn make_folder(disk: &dyn Disk, folder: &Path) -> Result<(), LogError> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|path| !disk.exists(path)).collect();
@@ -48,6 +58,10 @@ pub(crate) struct Listing {
     pub(crate) snapshots: Vec<i64>,
     /// Damaged ranges: base offset of the segment, position, bytes.
     pub(crate) quarantined: Vec<(i64, u64, u64)>,
+    /// Compacted segments that were being written: base and end offset.
+    pub(crate) compacting: Vec<(i64, i64)>,
+    /// Compacted segments that are to take their place: base and end offset.
+    pub(crate) compacted: Vec<(i64, i64)>,
     /// What was cut off: its first offset and the file's name.
     pub(crate) cut: Vec<(i64, String)>,
 }
@@ -65,6 +79,14 @@ impl Listing {
                 "log" => listing.segments.push(first),
                 "producers" => listing.snapshots.push(first),
                 "cut" => listing.cut.push((first, name.clone())),
+                "compacting" | "compacted" => {
+                    let Some(end) = next().and_then(|end| i64::try_from(end).ok()) else { continue };
+                    let list = match kind {
+                        "compacted" => &mut listing.compacted,
+                        _ => &mut listing.compacting,
+                    };
+                    list.push((first, end));
+                }
                 "quarantined" => {
                     if let (Some(position), Some(bytes)) = (next(), next()) {
                         listing.quarantined.push((first, position, bytes));

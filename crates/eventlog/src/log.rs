@@ -32,7 +32,7 @@ pub struct EventLog {
     /// Held while topics are made, changed or deleted.
     changing: Mutex<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Dropped to stop the maintenance thread.
+    /// Dropped to stop the threads of maintenance and compaction.
     running: Mutex<Option<Sender<()>>>,
 }
 
@@ -90,9 +90,13 @@ impl EventLog {
             self.threads.lock().push(syncer);
         }
         let (running, stopped) = crossbeam_channel::bounded::<()>(0);
+        let stopping = stopped.clone();
         let shared = Arc::clone(&self.shared);
         let maintenance = spawn("log-maintenance", Box::new(move || maintain(&shared, &stopped)))?;
         self.threads.lock().push(maintenance);
+        let shared = Arc::clone(&self.shared);
+        let compaction = spawn("log-compaction", Box::new(move || compact_on(&shared, &stopping)))?;
+        self.threads.lock().push(compaction);
         *self.running.lock() = Some(running);
         Ok(())
     }
@@ -240,7 +244,7 @@ impl EventLog {
     }
 
     /// What the log's threads do from time to time, done now: syncs what is
-    /// unsynced, writes the checkpoint, removes what is beyond its retention.
+    /// unsynced, writes the checkpoint, removes what is beyond its retention, compacts.
     ///
     /// Fails with the first error, after trying all partitions.
     pub fn tick(&self) -> Result<(), LogError> {
@@ -249,7 +253,7 @@ impl EventLog {
             partition.sync_round();
         }
         self.shared.write_checkpoint()?;
-        retain_all(&self.shared)
+        retain_all(&self.shared).and(compact_all(&self.shared))
     }
 
     /// Makes everything durable, writes what makes the next start quick, and
@@ -409,6 +413,32 @@ fn retain_all(shared: &Shared) -> Result<(), LogError> {
         }
     }
     result
+}
+
+fn compact_all(shared: &Shared) -> Result<(), LogError> {
+    let now_ms = shared.clock.now_ms();
+    let mut result = Ok(());
+    for partition in shared.partitions() {
+        let done = partition.compact(now_ms);
+        match done {
+            Err(LogError::Closed | LogError::TopicDeleted { .. }) | Ok(()) => {}
+            Err(_) if partition.is_deleted() => {}
+            Err(error) => {
+                tracing::warn!("compaction: {error}");
+                result = result.and(Err(error));
+            }
+        }
+    }
+    result
+}
+
+/// The compaction thread's work, until the other end of `stopped` is dropped.
+fn compact_on(shared: &Shared, stopped: &crossbeam_channel::Receiver<()>) {
+    let pause = Duration::from_millis(shared.options.retention_check_interval_ms);
+    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(pause) {
+        // Each failure was told there.
+        let _ = compact_all(shared);
+    }
 }
 
 /// The maintenance thread's work, until the other end of `stopped` is dropped.

@@ -1,20 +1,21 @@
 //! A topic's `meta.json`: what must be known before its partitions are opened.
 //!
 //! ```json
-//! {"version": 1, "name": "orders", "id": "3f2a…32 hex digits", "partitions": 3,
+//! {"version": 2, "name": "orders", "id": "3f2a…32 hex digits", "partitions": 3,
 //!  "config": {"retention_ms": 604800000, "retention_bytes": null, "segment_bytes": 134217728,
-//!             "max_message_bytes": 1048588, "compact": false}}
+//!             "max_message_bytes": 1048588, "cleanup": "delete", "segment_ms": 604800000, …}}
 //! ```
-//! Replaced as a whole, atomically.
+//! Version 1 had only the first four settings, and `"compact"` as true or
+//! false; the others take their defaults. Replaced as a whole, atomically.
 
 use crate::error::IoContext;
-use crate::{LogError, TopicConfig};
+use crate::{Cleanup, LogError, TimestampType, TopicConfig};
 use pluvio_foundation::Disk;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 pub(crate) const FILE_NAME: &str = "meta.json";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The domain's view of the file.
@@ -27,16 +28,21 @@ pub(crate) struct Meta {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredMeta {
+struct Stored<C> {
     version: u32,
     name: String,
     id: String,
     partitions: u32,
-    config: StoredConfig,
+    config: C,
 }
 
-#[derive(Serialize, Deserialize)]
-struct StoredConfig {
+#[derive(Deserialize)]
+struct StoredVersion {
+    version: u32,
+}
+
+#[derive(Deserialize)]
+struct ConfigV1 {
     retention_ms: Option<i64>,
     retention_bytes: Option<u64>,
     segment_bytes: u64,
@@ -44,23 +50,122 @@ struct StoredConfig {
     compact: bool,
 }
 
+#[derive(Serialize, Deserialize)]
+struct ConfigV2 {
+    retention_ms: Option<i64>,
+    retention_bytes: Option<u64>,
+    segment_bytes: u64,
+    max_message_bytes: usize,
+    cleanup: StoredCleanup,
+    segment_ms: i64,
+    delete_retention_ms: i64,
+    dirty_ratio_min_ppm: u32,
+    compaction_lag_min_ms: i64,
+    compaction_lag_max_ms: i64,
+    timestamp: StoredTimestamp,
+    timestamp_before_max_ms: i64,
+    timestamp_after_max_ms: i64,
+    flush_messages: u64,
+    flush_ms: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredCleanup {
+    #[serde(rename = "delete")]
+    Delete,
+    #[serde(rename = "compact")]
+    Compact,
+    #[serde(rename = "compact,delete")]
+    CompactDelete,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredTimestamp {
+    CreateTime,
+    LogAppendTime,
+}
+
+impl From<ConfigV1> for TopicConfig {
+    fn from(stored: ConfigV1) -> Self {
+        Self {
+            retention_ms: stored.retention_ms,
+            retention_bytes: stored.retention_bytes,
+            segment_bytes: stored.segment_bytes,
+            max_message_bytes: stored.max_message_bytes,
+            cleanup: if stored.compact { Cleanup::Compact } else { Cleanup::Delete },
+            ..Self::default()
+        }
+    }
+}
+
+impl From<ConfigV2> for TopicConfig {
+    fn from(stored: ConfigV2) -> Self {
+        Self {
+            cleanup: match stored.cleanup {
+                StoredCleanup::Delete => Cleanup::Delete,
+                StoredCleanup::Compact => Cleanup::Compact,
+                StoredCleanup::CompactDelete => Cleanup::CompactDelete,
+            },
+            retention_ms: stored.retention_ms,
+            retention_bytes: stored.retention_bytes,
+            segment_bytes: stored.segment_bytes,
+            segment_ms: stored.segment_ms,
+            max_message_bytes: stored.max_message_bytes,
+            delete_retention_ms: stored.delete_retention_ms,
+            dirty_ratio_min_ppm: stored.dirty_ratio_min_ppm,
+            compaction_lag_min_ms: stored.compaction_lag_min_ms,
+            compaction_lag_max_ms: stored.compaction_lag_max_ms,
+            timestamp: match stored.timestamp {
+                StoredTimestamp::CreateTime => TimestampType::CreateTime,
+                StoredTimestamp::LogAppendTime => TimestampType::LogAppendTime,
+            },
+            timestamp_before_max_ms: stored.timestamp_before_max_ms,
+            timestamp_after_max_ms: stored.timestamp_after_max_ms,
+            flush_messages: stored.flush_messages,
+            flush_ms: stored.flush_ms,
+        }
+    }
+}
+
+impl From<&TopicConfig> for ConfigV2 {
+    fn from(config: &TopicConfig) -> Self {
+        Self {
+            retention_ms: config.retention_ms,
+            retention_bytes: config.retention_bytes,
+            segment_bytes: config.segment_bytes,
+            max_message_bytes: config.max_message_bytes,
+            cleanup: match config.cleanup {
+                Cleanup::Delete => StoredCleanup::Delete,
+                Cleanup::Compact => StoredCleanup::Compact,
+                Cleanup::CompactDelete => StoredCleanup::CompactDelete,
+            },
+            segment_ms: config.segment_ms,
+            delete_retention_ms: config.delete_retention_ms,
+            dirty_ratio_min_ppm: config.dirty_ratio_min_ppm,
+            compaction_lag_min_ms: config.compaction_lag_min_ms,
+            compaction_lag_max_ms: config.compaction_lag_max_ms,
+            timestamp: match config.timestamp {
+                TimestampType::CreateTime => StoredTimestamp::CreateTime,
+                TimestampType::LogAppendTime => StoredTimestamp::LogAppendTime,
+            },
+            timestamp_before_max_ms: config.timestamp_before_max_ms,
+            timestamp_after_max_ms: config.timestamp_after_max_ms,
+            flush_messages: config.flush_messages,
+            flush_ms: config.flush_ms,
+        }
+    }
+}
+
 impl Meta {
     /// Writes the file into the topic's folder.
     pub(crate) fn write(&self, disk: &dyn Disk, folder: &Path) -> Result<(), LogError> {
         let path = folder.join(FILE_NAME);
-        let config = &self.config;
-        let stored = StoredMeta {
+        let stored = Stored {
             version: VERSION,
             name: self.name.clone(),
             id: hex(&self.id),
             partitions: self.partitions,
-            config: StoredConfig {
-                retention_ms: config.retention_ms,
-                retention_bytes: config.retention_bytes,
-                segment_bytes: config.segment_bytes,
-                max_message_bytes: config.max_message_bytes,
-                compact: config.compact,
-            },
+            config: ConfigV2::from(&self.config),
         };
         let bytes = serde_json::to_vec_pretty(&stored).map_err(|error| corrupt(&path, &error.to_string()))?;
         disk.replace(&path, &bytes).doing("write", &path)
@@ -70,22 +175,22 @@ impl Meta {
     pub(crate) fn read(disk: &dyn Disk, folder: &Path) -> Result<Self, LogError> {
         let path = folder.join(FILE_NAME);
         let bytes = disk.read(&path, FILE_BYTES_MAX).doing("read", &path)?;
-        let stored: StoredMeta =
-            serde_json::from_slice(&bytes).map_err(|error| corrupt(&path, &error.to_string()))?;
-        if stored.version != VERSION {
-            let reason = format!("it has version {}, this program reads version {VERSION}", stored.version);
-            return Err(corrupt(&path, &reason));
+        let failed = |error: serde_json::Error| corrupt(&path, &error.to_string());
+        let version = serde_json::from_slice::<StoredVersion>(&bytes).map_err(failed)?.version;
+        match version {
+            1 => Self::of(&path, serde_json::from_slice::<Stored<ConfigV1>>(&bytes).map_err(failed)?),
+            2 => Self::of(&path, serde_json::from_slice::<Stored<ConfigV2>>(&bytes).map_err(failed)?),
+            _ => {
+                let reason = format!("it has version {version}, this program reads up to version {VERSION}");
+                Err(corrupt(&path, &reason))
+            }
         }
-        let id = unhex(&stored.id).ok_or_else(|| corrupt(&path, "its id is not 32 hex digits"))?;
-        let config = TopicConfig {
-            retention_ms: stored.config.retention_ms,
-            retention_bytes: stored.config.retention_bytes,
-            segment_bytes: stored.config.segment_bytes,
-            max_message_bytes: stored.config.max_message_bytes,
-            compact: stored.config.compact,
-        };
+    }
+
+    fn of<C: Into<TopicConfig>>(path: &Path, stored: Stored<C>) -> Result<Self, LogError> {
+        let id = unhex(&stored.id).ok_or_else(|| corrupt(path, "its id is not 32 hex digits"))?;
         crate::options::check_partitions(&stored.name, stored.partitions)?;
-        Ok(Self { name: stored.name, id, partitions: stored.partitions, config })
+        Ok(Self { name: stored.name, id, partitions: stored.partitions, config: stored.config.into() })
     }
 }
 
@@ -124,14 +229,19 @@ mod tests {
     fn round_trip_and_damage() {
         let disk = SimDisk::new();
         let folder = Path::new("/");
-        let config = TopicConfig { retention_bytes: Some(9), compact: true, ..TopicConfig::default() };
+        let config = TopicConfig {
+            retention_bytes: Some(9),
+            cleanup: Cleanup::CompactDelete,
+            timestamp: TimestampType::LogAppendTime,
+            ..TopicConfig::default()
+        };
         let meta = Meta { name: "t".into(), id: [0xa5; 16], partitions: 3, config };
         meta.write(&disk, folder).unwrap();
         assert_eq!(Meta::read(&disk, folder).unwrap(), meta);
 
         let text = String::from_utf8(disk.read(Path::new("/meta.json"), 1000).unwrap()).unwrap();
         for (from, to, says) in [
-            ("\"version\": 1", "\"version\": 7", "version 7"),
+            ("\"version\": 2", "\"version\": 7", "version 7"),
             ("a5a5", "zz", "hex"),
             ("\"partitions\": 3", "\"partitions\": 0", "partitions"),
         ] {

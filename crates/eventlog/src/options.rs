@@ -1,6 +1,7 @@
-//! What can be set: for the whole log and for each topic.
+//! What can be set for the whole log, and what names and counts a topic may
+//! have.
 
-use crate::LogError;
+use crate::{LogError, TopicConfig};
 use pluvio_foundation::limits;
 
 /// Settings of the whole log.
@@ -14,11 +15,11 @@ pub struct LogOptions {
     pub topic: TopicConfig,
     /// How often old events are looked for and removed, in milliseconds.
     pub retention_check_interval_ms: u64,
+    /// Memory that a compaction takes for keys, in bytes; a partition with more
+    /// keys is compacted in several passes.
+    pub compaction_map_bytes: usize,
     /// Free disk space that appends leave, in bytes.
     pub disk_reserve_bytes: u64,
-    /// Longest time that an append nobody waits for stays unsynced, in
-    /// milliseconds.
-    pub sync_interval_ms: u64,
     /// How many files may be synced at the same time, a thread each.
     pub sync_threads: usize,
     /// How often the durable offsets are written down, in milliseconds.
@@ -39,67 +40,13 @@ impl Default for LogOptions {
             tail_bytes_total: 128 << 20,
             topic: TopicConfig::default(),
             retention_check_interval_ms: 30_000,
+            compaction_map_bytes: 32 << 20,
             disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
-            sync_interval_ms: 1_000,
             sync_threads: 4,
             checkpoint_interval_ms: 2_000,
             open_files_max: 512,
             background: true,
         }
-    }
-}
-
-/// Settings of one topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicConfig {
-    /// Events older than this may be removed; `None` keeps them forever.
-    pub retention_ms: Option<i64>,
-    /// The oldest events of a partition are removed once it has more bytes
-    /// than this; `None` sets no limit.
-    pub retention_bytes: Option<u64>,
-    /// A segment file is closed when it would exceed this many bytes; from
-    /// 1 KiB to 1 GiB.
-    pub segment_bytes: u64,
-    /// Largest batch, in bytes.
-    pub max_message_bytes: usize,
-    /// Whether only the newest event of each key need be kept. Nothing is
-    /// compacted yet: such a topic keeps all events, whatever its retention.
-    pub compact: bool,
-}
-
-impl Default for TopicConfig {
-    fn default() -> Self {
-        Self {
-            retention_ms: Some(7 * 24 * 3_600_000),
-            retention_bytes: None,
-            segment_bytes: 128 << 20,
-            max_message_bytes: limits::RECORD_BATCH_BYTES_MAX,
-            compact: false,
-        }
-    }
-}
-
-const SEGMENT_BYTES_MIN: u64 = 1 << 10;
-const SEGMENT_BYTES_MAX: u64 = 1 << 30;
-
-impl TopicConfig {
-    /// Refuses values out of range.
-    pub(crate) fn check(&self, topic: &str) -> Result<(), LogError> {
-        let refuse = |reason: String| Err(LogError::InvalidTopic { topic: topic.to_owned(), reason });
-        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
-            let bytes = self.segment_bytes;
-            return refuse(format!(
-                "segment.bytes is {bytes}, allowed are {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}"
-            ));
-        }
-        if self.max_message_bytes > limits::KAFKA_FRAME_BYTES_MAX {
-            let (bytes, bytes_max) = (self.max_message_bytes, limits::KAFKA_FRAME_BYTES_MAX);
-            return refuse(format!("max.message.bytes is {bytes}, at most {bytes_max} are allowed"));
-        }
-        if self.retention_ms.is_some_and(|retention_ms| retention_ms < 0) {
-            return refuse("retention.ms is negative; leave it out to keep events forever".into());
-        }
-        Ok(())
     }
 }
 
@@ -141,16 +88,8 @@ mod tests {
     }
 
     #[test]
-    fn configurations_out_of_range_are_refused() {
-        TopicConfig::default().check("t").unwrap();
-        for bad in [
-            TopicConfig { segment_bytes: 10, ..TopicConfig::default() },
-            TopicConfig { segment_bytes: 2 << 30, ..TopicConfig::default() },
-            TopicConfig { max_message_bytes: usize::MAX, ..TopicConfig::default() },
-            TopicConfig { retention_ms: Some(-1), ..TopicConfig::default() },
-        ] {
-            assert!(bad.check("t").unwrap_err().to_string().contains("\"t\""));
-        }
+    fn counts_out_of_range_are_refused() {
+        check_partitions("t", 1).unwrap();
         assert!(check_partitions("t", 0).is_err() && check_partitions("t", 10_001).is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! A partition: what is known of it at any moment, and waiting for it.
 //!
 //! Locks are taken in this order, and none of the later ones is held while an
-//! earlier one is asked for: `syncing`, `writer`, `segments`, then the leaves
-//! (a segment's own, the tail's, `transactions`, `holds`).
+//! earlier one is asked for: `upkeep`, `syncing`, `writer`, `segments`, then
+//! the leaves (a segment's own, the tail's, `transactions`, `holds`).
 
 use crate::changes::Followers;
 use crate::producers::Producers;
@@ -11,7 +11,7 @@ use crate::shared::Shared;
 use crate::tail::Tail;
 use crate::topic::TopicInfo;
 use crate::transactions::{ALL_STABLE, Transactions};
-use crate::{LogError, TopicConfig};
+use crate::{Durability, LogError, TopicConfig, compaction};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -46,6 +46,10 @@ pub struct Partition {
     pub(crate) first_unstable: AtomicI64,
     pub(crate) stable_watch: OnceLock<watch::Sender<i64>>,
     holds: Mutex<BTreeMap<String, i64>>,
+    /// Held by whoever removes or replaces segments.
+    pub(crate) upkeep: Mutex<()>,
+    /// Up to where it was compacted, or [`compaction::UNKNOWN`].
+    pub(crate) compacted_to: AtomicI64,
     failure: OnceLock<String>,
 }
 
@@ -55,6 +59,8 @@ pub(crate) struct Writer {
     pub(crate) producers: Producers,
     /// Segments with unsynced bytes, oldest first.
     pub(crate) unsynced: Vec<Arc<Segment>>,
+    /// Events appended since the last sync began.
+    pub(crate) unsynced_events: u64,
     /// Closed segments whose sidecars are to be written once they are synced.
     pub(crate) closed: Vec<ClosedSegment>,
     /// Whether a segment's name is not durable yet.
@@ -98,6 +104,8 @@ impl Partition {
             first_unstable: AtomicI64::new(ALL_STABLE),
             stable_watch: OnceLock::new(),
             holds: Mutex::default(),
+            upkeep: Mutex::default(),
+            compacted_to: AtomicI64::new(compaction::UNKNOWN),
             failure: OnceLock::new(),
         })
     }
@@ -193,7 +201,20 @@ impl Partition {
         }
     }
 
-    fn want_sync(&self) -> Result<(), LogError> {
+    /// Waits until the events before `upto_offset_exclusive` may be
+    /// acknowledged to a producer that asked for every care: until they are on
+    /// disk, or not at all if the topic is lazy.
+    ///
+    /// Fails as [`Partition::durable`] does.
+    pub async fn acknowledged(&self, upto_offset_exclusive: i64) -> Result<(), LogError> {
+        let durability = self.topic.config.read().durability();
+        match durability {
+            Durability::Synced => self.durable(upto_offset_exclusive).await,
+            Durability::Lazy => self.check_usable(),
+        }
+    }
+
+    pub(crate) fn want_sync(&self) -> Result<(), LogError> {
         if self.wanted.swap(true, Ordering::SeqCst) {
             return Ok(());
         }

@@ -4,7 +4,7 @@
 
 use bytes::{Buf, BufMut};
 use pluvio_wire_kafka::records::BatchHeader;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const BATCHES_KEPT: usize = 5;
 const BATCH_BYTES: usize = 24;
@@ -171,6 +171,16 @@ impl Producers {
         let mut all: Vec<KnownProducer> = self.by_id.iter().map(known).collect();
         all.sort_unstable_by_key(|producer| producer.producer_id);
         all
+    }
+
+    /// The offsets that must stay for the producers to be known after a replay
+    /// of the log: where the last batch of each begins, and its last marker.
+    pub(crate) fn last_batches(&self) -> HashSet<i64> {
+        let of = |producer: &Producer| {
+            let newest = producer.sent().first().map(|newest| newest.base_offset);
+            newest.into_iter().chain([producer.last_offset])
+        };
+        self.by_id.values().flat_map(of).collect()
     }
 
     pub(crate) fn encoded_bytes(&self) -> usize {

@@ -37,6 +37,10 @@ impl Partition {
                 return Ok(known);
             }
             places.damage.push(damage);
+            if places.is_retired() {
+                // What was read from it is in the segment that took its place.
+                return Ok(damage);
+            }
         }
         // The rest of a write that failed, where the next segment goes on:
         // no event is missing.

@@ -5,13 +5,15 @@
 use crate::LogError;
 use crate::error::IoContext;
 use crate::partition::Partition;
-use crate::scan::Scanner;
+use crate::scan::{Scanner, follows};
 use crate::segment::Segment;
 use crate::walk::{Step, Walk};
 use bytes::Bytes;
 use pluvio_foundation::{DiskFile, ErrorKind, limits};
 use pluvio_wire_kafka::WireError;
-use pluvio_wire_kafka::records::{BatchHeader, HEADER_BYTES, for_each_record, parse_header, verify_crc};
+use pluvio_wire_kafka::records::{
+    BatchHeader, HEADER_BYTES, for_each_record, parse_header, set_leader_epoch, verify_crc,
+};
 use std::sync::Arc;
 
 /// A batch as it is stored: ready to be sent to a consumer.
@@ -160,7 +162,7 @@ impl Partition {
                 return Ok(Ended::Full);
             };
             let cut = position + (chunk.len() as u64) < end;
-            let taken = take_batches(&chunk, cut, expected, read, left);
+            let taken = take_batches(chunk, cut, expected, read, left);
             if taken.bytes > 0 {
                 position += taken.bytes as u64;
                 expected = Some(read.next_offset);
@@ -240,7 +242,7 @@ fn read_chunk(
     end: u64,
     wanted: usize,
     one_at_least: bool,
-) -> Result<Option<Bytes>, LogError> {
+) -> Result<Option<Vec<u8>>, LogError> {
     let there = usize::try_from(end - position).unwrap_or(usize::MAX);
     let mut length = wanted.min(there);
     if one_at_least {
@@ -255,7 +257,7 @@ fn read_chunk(
         chunk.resize(first, 0);
         file.read_exact_at(&mut chunk[length..], position + length as u64).doing("read", &segment.path)?;
     }
-    Ok(Some(Bytes::from(chunk)))
+    Ok(Some(chunk))
 }
 
 struct Taken {
@@ -275,52 +277,60 @@ enum Stopped {
 /// Slices whole batches off the chunk, up to `left` bytes. `cut`: the file goes
 /// on after the chunk. `expected`: the offset of the first batch, if known.
 fn take_batches(
-    chunk: &Bytes,
+    mut chunk: Vec<u8>,
     cut: bool,
     mut expected: Option<i64>,
     read: &mut Read,
     left: &mut usize,
 ) -> Taken {
     let mut bytes = 0;
+    let mut found = Vec::new();
     let stopped = loop {
+        let is_first = read.batches.is_empty() && found.is_empty();
         let rest = &chunk[bytes..];
         if rest.is_empty() {
             break Stopped::Consumed;
         }
         // Only the first batch may be larger than asked for; of others the
         // chunk may have been cut off.
-        let may_end = cut && !read.batches.is_empty();
+        let may_end = cut && !is_first;
         let header = match parse_header(rest) {
             Err(WireError::Truncated { .. }) if may_end => break Stopped::Full,
             Err(error) => break Stopped::Damage(error.to_string()),
             Ok(header) => header,
         };
         let size = header.total_bytes();
-        if (size > rest.len() && may_end) || (size > *left && !read.batches.is_empty()) {
+        if (size > rest.len() && may_end) || (size > *left && !is_first) {
             break Stopped::Full;
         }
         if let Some(reason) = damaged(&header, rest, expected, read.next_offset) {
             break Stopped::Damage(reason);
         }
-        read.batches.push(StoredBatch {
-            bytes: chunk.slice(bytes..bytes + size),
-            base_offset: header.base_offset,
-            last_offset: header.last_offset(),
-            records: header.records_count.unsigned_abs(),
-            append_time_ms: header.is_append_time().then_some(header.max_timestamp),
-        });
+        if header.partition_leader_epoch != 0 {
+            // The mark of a gap is the file's own.
+            set_leader_epoch(&mut chunk[bytes..], 0);
+        }
+        found.push((bytes, header));
         read.next_offset = header.last_offset() + 1;
         expected = Some(read.next_offset);
         *left = left.saturating_sub(size);
         bytes += size;
     };
+    let chunk = Bytes::from(chunk);
+    read.batches.extend(found.into_iter().map(|(from, header)| StoredBatch {
+        bytes: chunk.slice(from..from + header.total_bytes()),
+        base_offset: header.base_offset,
+        last_offset: header.last_offset(),
+        records: header.records_count.unsigned_abs(),
+        append_time_ms: header.is_append_time().then_some(header.max_timestamp),
+    }));
     Taken { bytes, stopped }
 }
 
 /// Why the batch at the start of `rest` cannot be served, if it cannot.
 fn damaged(header: &BatchHeader, rest: &[u8], expected: Option<i64>, next_offset: i64) -> Option<String> {
     let found = header.base_offset;
-    if expected.is_some_and(|expected| expected != found) || header.last_offset() < next_offset {
+    if expected.is_some_and(|expected| !follows(header, expected)) || header.last_offset() < next_offset {
         let expected = expected.unwrap_or(next_offset);
         return Some(format!("a batch with offset {found} where {expected} should be"));
     }

@@ -52,7 +52,7 @@ impl Partition {
     pub(crate) fn recover(&self, checkpointed: Checkpointed) -> Result<(), LogError> {
         let folder = self.folder();
         let names = self.shared.disk.list(&folder).doing("list", &folder)?;
-        let listing = Listing::of(&names);
+        let listing = self.finish_compaction(Listing::of(&names))?;
         let mut writer = self.writer.lock();
         writer.folder_made = !names.is_empty();
         let known = match checkpointed {

@@ -2,8 +2,8 @@
 //! a holder needs. The newest segment is closed when it is old itself, so that
 //! a quiet partition's events expire too.
 //!
-//! A compacted topic must keep the newest event of each key however old it is.
-//! Compaction is not built yet: such a topic keeps everything.
+//! A topic that is only compacted keeps the newest event of each key however
+//! old it is: nothing here is for it, but [`Partition::delete_records`].
 
 use crate::error::IoContext;
 use crate::layout::{self, Listing};
@@ -19,6 +19,13 @@ use std::sync::atomic::Ordering;
 const ROLL_AFTER_PART: i64 = 4;
 const ROLL_AFTER_MS_MIN: i64 = 60_000;
 
+/// How long a segment is written to before it is closed.
+fn age_ms_max(config: &TopicConfig, retention_ms: Option<i64>) -> i64 {
+    let expires = retention_ms.map(|retention_ms| (retention_ms / ROLL_AFTER_PART).max(ROLL_AFTER_MS_MIN));
+    let compacts = config.cleanup.compacts().then_some(config.compaction_lag_max_ms);
+    expires.into_iter().chain(compacts).fold(config.segment_ms, i64::min)
+}
+
 impl Partition {
     /// Removes what is beyond the topic's retention.
     pub(crate) fn retain(&self, now_ms: i64) -> Result<(), LogError> {
@@ -28,6 +35,7 @@ impl Partition {
         let config = self.config();
         self.roll_if_old(&config, now_ms)?;
         self.forget_idle_producers(now_ms.saturating_sub(IDLE_MS_MAX));
+        let _upkeep = self.upkeep.lock();
         let mut removed = false;
         while let Some((oldest, next)) = self.oldest_closed() {
             let deleted = next <= self.start_offset();
@@ -35,14 +43,7 @@ impl Partition {
             if !deleted && (held || !self.is_expired(&oldest, &config, now_ms)?) {
                 break;
             }
-            // An empty segment's name carries the end offset: it must be
-            // durable before the segments that say so too are removed.
-            if !removed && self.writer.lock().names_unsynced {
-                self.sync_round();
-                self.check_usable()?;
-            }
-            self.remove_oldest(&oldest, next)?;
-            removed = true;
+            self.remove_oldest(&oldest, next, &mut removed)?;
         }
         if removed { self.remove_side_files() } else { Ok(()) }
     }
@@ -57,7 +58,7 @@ impl Partition {
     }
 
     fn is_expired(&self, oldest: &Arc<Segment>, config: &TopicConfig, now_ms: i64) -> Result<bool, LogError> {
-        if config.compact {
+        if !config.cleanup.deletes() {
             return Ok(false);
         }
         if config.retention_bytes.is_some_and(|bytes_max| self.bytes() - oldest.bytes() >= bytes_max) {
@@ -70,7 +71,7 @@ impl Partition {
 
     /// The largest timestamp of a segment, or its last append's time if its
     /// events have none.
-    fn newest_ms(&self, segment: &Arc<Segment>) -> Result<i64, LogError> {
+    pub(crate) fn newest_ms(&self, segment: &Arc<Segment>) -> Result<i64, LogError> {
         let known = segment.places.lock().times_ms;
         let (max_timestamp_ms, last_append_ms) = match known {
             Some(times) => times,
@@ -80,7 +81,8 @@ impl Partition {
     }
 
     fn roll_if_old(&self, config: &TopicConfig, now_ms: i64) -> Result<(), LogError> {
-        let Some(retention_ms) = config.retention_ms else { return Ok(()) };
+        let retention_ms = config.retention_ms.filter(|_| config.cleanup.deletes());
+        let age_ms_max = age_ms_max(config, retention_ms);
         let mut writer = self.writer.lock();
         let Some(newest) = self.segments.read().last().cloned() else { return Ok(()) };
         if newest.bytes() == 0 {
@@ -92,15 +94,24 @@ impl Partition {
             let (timestamp_ms, append_ms) = times.unwrap_or((-1, -1));
             (if timestamp_ms >= 0 { timestamp_ms } else { append_ms }, places.growing_since_ms)
         };
-        let expired = newest_ms >= 0 && newest_ms < now_ms.saturating_sub(retention_ms);
-        let age_ms_max = (retention_ms / ROLL_AFTER_PART).max(ROLL_AFTER_MS_MIN);
+        let oldest_kept_ms = retention_ms.map_or(i64::MIN, |kept_ms| now_ms.saturating_sub(kept_ms));
+        let expired = newest_ms >= 0 && newest_ms < oldest_kept_ms;
         if !expired && now_ms.saturating_sub(since_ms) <= age_ms_max {
             return Ok(());
         }
         self.roll(&mut writer, &newest).map(drop)
     }
 
-    fn remove_oldest(&self, oldest: &Arc<Segment>, next: i64) -> Result<(), LogError> {
+    /// Removes the oldest segment; the caller holds `upkeep`. `removed` says
+    /// whether one was removed just before, and is set.
+    fn remove_oldest(&self, oldest: &Arc<Segment>, next: i64, removed: &mut bool) -> Result<(), LogError> {
+        // An empty segment's name carries the end offset: it must be durable
+        // before the segments that say so too are removed.
+        if !*removed && self.writer.lock().names_unsynced {
+            self.sync_round();
+            self.check_usable()?;
+        }
+        *removed = true;
         {
             let mut segments = self.segments.write();
             if segments.first().is_some_and(|first| Arc::ptr_eq(first, oldest)) {
@@ -131,8 +142,8 @@ impl Partition {
     }
 
     /// Removes all events before an offset, whatever holds them: they cannot
-    /// be read any more when this returns, also after a crash. Their space is
-    /// freed with the next retention check. Returns the start offset.
+    /// be read any more when this returns, also after a crash. Returns the
+    /// start offset.
     ///
     /// Fails with `OffsetOutOfRange` past the end, or `Io`.
     pub fn delete_records(&self, before: i64) -> Result<i64, LogError> {
@@ -140,9 +151,23 @@ impl Partition {
         if before > self.end_offset() {
             return Err(self.out_of_range(before));
         }
+        // What is told to be deleted must not come back under another event's
+        // offset: the start stays behind what is durable.
+        self.sync(before)?;
         if self.start.fetch_max(before, Ordering::SeqCst) < before {
             self.followers.tell();
-            self.shared.write_checkpoint()?;
+        }
+        // Also if the start was there already: whoever moved it may not have
+        // written that down yet.
+        self.shared.write_checkpoint()?;
+        let _upkeep = self.upkeep.lock();
+        let mut removed = false;
+        while let Some((oldest, next)) = self.oldest_closed().filter(|(_, next)| *next <= self.start_offset())
+        {
+            self.remove_oldest(&oldest, next, &mut removed)?;
+        }
+        if removed {
+            self.remove_side_files()?;
         }
         Ok(self.start_offset())
     }

@@ -28,6 +28,21 @@ pub(crate) enum Found {
     End,
 }
 
+/// What a batch bears in place of the leader epoch if offsets are missing
+/// before it: a checksum of its base offset, which no other checksum covers.
+/// Where none are missing that place is 0, and counting checks the offset.
+/// Only compaction leaves gaps; reading puts the 0 back.
+pub(crate) fn gap_mark(base_offset: i64) -> i32 {
+    (crc32c::crc32c(&base_offset.to_be_bytes()) | 1).cast_signed()
+}
+
+/// Whether a batch may come where one with offset `expected` would come if no
+/// offsets were missing.
+pub(crate) fn follows(header: &BatchHeader, expected: i64) -> bool {
+    let marked = header.partition_leader_epoch == gap_mark(header.base_offset);
+    header.base_offset == expected || (header.base_offset > expected && marked)
+}
+
 impl<'a> Scanner<'a> {
     /// Scans `file` up to position `end`.
     pub(crate) fn new(file: &'a dyn DiskFile, end: u64) -> Self {
@@ -52,7 +67,8 @@ impl<'a> Scanner<'a> {
     }
 
     /// What lies at `position`. `expected_offset` is the base offset that a
-    /// batch there must have, if that is known: the checksum does not cover it.
+    /// batch there must have, if that is known and none are missing before it:
+    /// the checksum does not cover it.
     pub(crate) fn at(&mut self, position: u64, expected_offset: Option<i64>) -> io::Result<Found> {
         if position >= self.end {
             return Ok(Found::End);
@@ -66,7 +82,7 @@ impl<'a> Scanner<'a> {
             return Ok(Found::Damage(reason));
         }
         if let Some(expected) = expected_offset
-            && header.base_offset != expected
+            && !follows(&header, expected)
         {
             let found = header.base_offset;
             return Ok(Found::Damage(format!("a batch with offset {found} where {expected} should be")));
@@ -174,6 +190,21 @@ mod tests {
         let mut cut = Scanner::new(&*file, bytes.len() as u64 - 1);
         assert_eq!(cut.next_whole(0, 3, i64::MAX).unwrap(), None);
         assert!(matches!(cut.at(start, Some(5)).unwrap(), Found::Damage(_)));
+    }
+
+    #[test]
+    fn a_gap_must_be_marked() {
+        let mut bytes = batch(7, 1, 50).to_vec();
+        let end = bytes.len() as u64;
+        let is_batch = |bytes: &[u8], offset| {
+            let found = Scanner::new(&*file(bytes), end).at(0, Some(offset)).unwrap();
+            matches!(found, Found::Batch(_))
+        };
+        assert!(!is_batch(&bytes, 5));
+        pluvio_wire_kafka::records::set_leader_epoch(&mut bytes, gap_mark(7));
+        assert!(is_batch(&bytes, 5) && is_batch(&bytes, 7) && !is_batch(&bytes, 8));
+        bytes[7] ^= 8;
+        assert!(!is_batch(&bytes, 5));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One segment: a file of whole batches, one after the other, from a base
 //! offset on. The newest segment of a partition is written to, the others are
-//! closed and never change.
+//! closed and never change. Compaction puts another segment in a closed one's
+//! place; the old one is retired: it keeps its open file, whose name it lost.
 
 use crate::LogError;
 use crate::error::IoContext;
@@ -45,6 +46,8 @@ pub(crate) struct Places {
     pub(crate) times_ms: Option<(i64, i64)>,
     /// When this program began to write to it, milliseconds.
     pub(crate) growing_since_ms: i64,
+    /// Whether another segment took its place.
+    retired: bool,
     /// Whether it was told that events are missing at its end.
     pub(crate) gap_told: bool,
     /// Where the last reads ended: offset and position.
@@ -67,6 +70,11 @@ impl Places {
     /// The damage that starts at or spans `position`.
     pub(crate) fn damage_at(&self, position: u64) -> Option<Damage> {
         self.damage.iter().find(|damage| (damage.from..damage.to).contains(&position)).copied()
+    }
+
+    /// Whether another segment took its place: its names are not its own.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// Where the next damage at or after `position` starts.
@@ -126,16 +134,44 @@ impl Segment {
     }
 
     fn release_file(&self) -> bool {
-        if self.used.swap(false, Ordering::Relaxed) {
+        let mut slot = self.file.lock();
+        if self.used.swap(false, Ordering::Relaxed) || self.places.lock().retired {
             return false;
         }
-        self.file.lock().take();
+        slot.take();
         true
+    }
+
+    /// Keeps the open file and the index from now on, because the names will
+    /// be another segment's. `None` if the index is not in memory: load it and
+    /// ask again. False, and nothing changed, if the segment is damaged.
+    pub(crate) fn retire(&self, shared: &Shared) -> Result<Option<bool>, LogError> {
+        let mut slot = self.file.lock();
+        if slot.is_none() {
+            let file = shared.disk.open(&self.path, OpenMode::Write).doing("open", &self.path)?;
+            *slot = Some(Arc::from(file));
+        }
+        let mut places = self.places.lock();
+        if places.index.is_none() {
+            return Ok(None);
+        }
+        places.retired = places.damage.is_empty();
+        Ok(Some(places.retired))
+    }
+
+    /// Takes [`Segment::retire`] back.
+    pub(crate) fn unretire(&self) {
+        self.places.lock().retired = false;
+    }
+
+    /// Whether damage was found in it.
+    pub(crate) fn is_damaged(&self) -> bool {
+        !self.places.lock().damage.is_empty()
     }
 
     fn release_index(&self) -> bool {
         let mut places = self.places.lock();
-        if !places.growing {
+        if !places.growing && !places.retired {
             places.index = None;
         }
         true
@@ -175,9 +211,10 @@ impl Segment {
 
     /// Writes the index down. Not synced: a start without it is only slower.
     pub(crate) fn write_sidecar(&self, shared: &Shared) -> Result<(), LogError> {
+        // Locked to the end, so that the segment is not retired meanwhile.
         let places = self.places.lock();
-        let Some(bytes) = places.index.as_ref().map(Index::encode) else { return Ok(()) };
-        drop(places);
+        let index = places.index.as_ref().filter(|_| !places.retired);
+        let Some(bytes) = index.map(Index::encode) else { return Ok(()) };
         write_unsynced(shared, &self.sidecar_path(), &bytes)
     }
 }

@@ -52,6 +52,7 @@ pub(crate) struct Cells {
     pub(crate) quarantined_bytes: Arc<Cell>,
     pub(crate) failed_partitions: Arc<Cell>,
     pub(crate) removed_segments: Arc<Cell>,
+    pub(crate) compacted_bytes: Arc<Cell>,
 }
 
 /// Most segment indexes kept in memory beside those being written.
@@ -74,6 +75,7 @@ impl Shared {
             quarantined_bytes: cell("log_quarantined_bytes"),
             failed_partitions: cell("log_failed_partitions"),
             removed_segments: cell("log_removed_segments"),
+            compacted_bytes: cell("log_compacted_bytes"),
         };
         Self {
             space: SpaceGuard::new(root.clone(), options.disk_reserve_bytes),

@@ -4,14 +4,15 @@
 //!
 //! A few threads serve all partitions, because a disk syncs several files
 //! together in little more than the time of one. Partitions that somebody
-//! waits for come first; the others are swept once per `sync_interval_ms`.
+//! waits for come first; each of the others has its topic's `flush_ms`.
 
 use crate::LogError;
 use crate::partition::Partition;
 use crate::shared::Shared;
 use parking_lot::{Condvar, Mutex};
 use pluvio_foundation::Clock;
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,10 +29,45 @@ struct Pending {
     /// Nobody waits, but their time has come.
     due: VecDeque<Arc<Partition>>,
     /// These have unsynced appends.
-    dirty: Vec<Arc<Partition>>,
-    /// When the dirty ones become due.
-    due_us: Option<u64>,
+    dirty: BinaryHeap<Dirty>,
+    /// How many were ever dirty: those due at the same time keep their order.
+    count: u64,
     stopped: bool,
+}
+
+/// A partition with unsynced appends, and when its time comes. The first to
+/// come is the largest.
+#[derive(Debug)]
+struct Dirty {
+    due_us: u64,
+    number: u64,
+    partition: Arc<Partition>,
+}
+
+impl Dirty {
+    fn rank(&self) -> Reverse<(u64, u64)> {
+        Reverse((self.due_us, self.number))
+    }
+}
+
+impl PartialEq for Dirty {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+
+impl Eq for Dirty {}
+
+impl PartialOrd for Dirty {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Dirty {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.rank().cmp(&other.rank())
+    }
 }
 
 enum Work {
@@ -52,11 +88,14 @@ impl SyncQueue {
         Ok(())
     }
 
-    /// This partition has unsynced appends.
-    pub(crate) fn add_dirty(&self, partition: Arc<Partition>) {
+    /// This partition has unsynced appends, to be synced at `due_us` of the
+    /// monotonic clock if nobody asks before.
+    pub(crate) fn add_dirty(&self, partition: Arc<Partition>, due_us: u64) {
         let mut pending = self.pending.lock();
-        let first = pending.dirty.is_empty();
-        pending.dirty.push(partition);
+        let first = pending.dirty.peek().is_none_or(|first| due_us < first.due_us);
+        let number = pending.count;
+        pending.count += 1;
+        pending.dirty.push(Dirty { due_us, number, partition });
         drop(pending);
         if first {
             self.wake.notify_one();
@@ -67,7 +106,8 @@ impl SyncQueue {
     pub(crate) fn take_dirty(&self) -> Vec<Arc<Partition>> {
         let mut pending = self.pending.lock();
         let mut dirty: Vec<_> = pending.due.drain(..).collect();
-        dirty.append(&mut pending.dirty);
+        let rest = std::mem::take(&mut pending.dirty).into_sorted_vec();
+        dirty.extend(rest.into_iter().rev().map(|dirty| dirty.partition));
         dirty
     }
 
@@ -78,7 +118,7 @@ impl SyncQueue {
     }
 
     /// Waits for work; `None` once stopped.
-    fn next(&self, clock: &dyn Clock, interval_us: u64) -> Option<Work> {
+    fn next(&self, clock: &dyn Clock) -> Option<Work> {
         let mut pending = self.pending.lock();
         loop {
             if pending.stopped {
@@ -90,28 +130,27 @@ impl SyncQueue {
             if let Some(partition) = pending.due.pop_front() {
                 return Some(Work::Due(partition));
             }
-            if pending.dirty.is_empty() {
+            let Some(due_us) = pending.dirty.peek().map(|first| first.due_us) else {
                 self.wake.wait(&mut pending);
                 continue;
+            };
+            let left = Duration::from_micros(due_us.saturating_sub(clock.monotonic_us()));
+            if !left.is_zero() && !self.wake.wait_for(&mut pending, left).timed_out() {
+                continue;
             }
-            let now_us = clock.monotonic_us();
-            let due_us = *pending.due_us.get_or_insert(now_us + interval_us);
-            let left = Duration::from_micros(due_us.saturating_sub(now_us));
-            if left.is_zero() || self.wake.wait_for(&mut pending, left).timed_out() {
-                let dirty = std::mem::take(&mut pending.dirty);
-                pending.due.extend(dirty);
-                pending.due_us = None;
-                // The others help.
-                self.wake.notify_all();
+            while pending.dirty.peek().is_some_and(|first| first.due_us <= due_us) {
+                let first = pending.dirty.pop();
+                pending.due.extend(first.map(|dirty| dirty.partition));
             }
+            // The others help.
+            self.wake.notify_all();
         }
     }
 }
 
 /// A thread's work, until [`SyncQueue::stop`].
 pub(crate) fn run(shared: &Shared) {
-    let interval_us = shared.options.sync_interval_ms * 1000;
-    while let Some(work) = shared.syncs.next(&*shared.clock, interval_us) {
+    while let Some(work) = shared.syncs.next(&*shared.clock) {
         match work {
             Work::Wanted(partition) => partition.sync_wanted(),
             Work::Due(partition) => partition.sync_round(),

@@ -43,6 +43,13 @@ impl Tail {
     }
 }
 
+impl Tail {
+    /// The offset of the oldest event in memory.
+    pub(crate) fn first_offset(&self) -> Option<i64> {
+        self.batches.lock().front().map(|batch| batch.base_offset)
+    }
+}
+
 /// One topic's share.
 #[derive(Debug, Default)]
 pub(crate) struct TopicTail {

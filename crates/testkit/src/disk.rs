@@ -9,7 +9,8 @@
 //!
 //! Faults that a test can ask for: the n-th write or sync from now fails; a
 //! byte quota gives `StorageFull` after writing what fits; a bit flips; syncs
-//! stand still until released. As on Linux, a failed sync may lose the writes
+//! stand still until released, or lie; from the n-th change of any sort on
+//! nothing is carried out any more, so that a crash can be had at each of them. As on Linux, a failed sync may lose the writes
 //! it was to cover for good: a later sync that succeeds does not save them.
 //!
 //! What it does not do: permissions, links, modification times.
@@ -103,6 +104,24 @@ impl SimDisk {
         state.faults.syncs_until_failure = Some((nth, kind));
     }
 
+    /// Lets `changes` more changes through (writes, cuts, syncs, names); all
+    /// further ones fail and do nothing, until the crash that must follow.
+    pub fn stop_after_changes(&self, changes: u64) {
+        self.lock().faults.changes_until_stop = Some(changes);
+    }
+
+    /// Makes syncs of files succeed without doing anything (true), as a disk
+    /// does that only pretends; until the next crash.
+    pub fn lie_about_syncs(&self, lying: bool) {
+        self.lock().faults.lying_syncs = lying;
+    }
+
+    /// A digest of all names and contents, seen and durable: equal for equal
+    /// disks.
+    pub fn digest(&self) -> u64 {
+        self.lock().tree.digest()
+    }
+
     /// Limits the bytes that all files together may hold; `None` lifts the
     /// limit. Raising it is how space comes back.
     pub fn set_quota_bytes(&self, quota_bytes: Option<u64>) {
@@ -155,6 +174,13 @@ impl SimDisk {
         }
         Ok(state)
     }
+
+    /// The state, for a change that is carried out.
+    fn changing(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.alive()?;
+        state.faults.admit_change()?;
+        Ok(state)
+    }
 }
 
 impl Disk for SimDisk {
@@ -164,14 +190,17 @@ impl Disk for SimDisk {
             (Ok(Node::Folder(_)), _) => return Err(io::ErrorKind::IsADirectory.into()),
             (Ok(Node::File(_)), OpenMode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Ok(Node::File(inode)), _) => inode,
-            (Err(_), OpenMode::Create | OpenMode::CreateNew) => state.tree.create_file(path)?,
+            (Err(_), OpenMode::Create | OpenMode::CreateNew) => {
+                state.faults.admit_change()?;
+                state.tree.create_file(path)?
+            }
             (Err(error), _) => return Err(error),
         };
         Ok(Box::new(SimFile { disk: self.clone(), inode, writable: mode != OpenMode::Read }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.alive()?.tree.create_folders(path)
+        self.changing()?.tree.create_folders(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -179,19 +208,19 @@ impl Disk for SimDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.alive()?.tree.remove_file(path)
+        self.changing()?.tree.remove_file(path)
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.alive()?.tree.remove_folder(path)
+        self.changing()?.tree.remove_folder(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.alive()?.tree.rename(from, to)
+        self.changing()?.tree.rename(from, to)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.alive()?.tree.sync_folder(path)
+        self.changing()?.tree.sync_folder(path)
     }
 
     fn exists(&self, path: &Path) -> bool {
@@ -228,7 +257,7 @@ impl DiskFile for SimFile {
 
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         self.check_writable()?;
-        let mut state = self.disk.alive()?;
+        let mut state = self.disk.changing()?;
         let grows_from = state.tree.inode(self.inode)?.len();
         let used = state.tree.used_bytes();
         let (written, failure) = state.faults.admit_write(bytes.len(), position, grows_from, used);
@@ -241,7 +270,7 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.disk.alive()?;
+        let mut state = self.disk.changing()?;
         while state.faults.syncs_paused {
             state.faults.syncs_waiting += 1;
             state = self.disk.shared.released.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -255,6 +284,7 @@ impl DiskFile for SimFile {
                 state.tree.inode(self.inode)?.doom();
                 Err(kind.into())
             }
+            None if state.faults.lying_syncs => Ok(()),
             None => {
                 state.tree.inode(self.inode)?.sync();
                 Ok(())
@@ -268,7 +298,7 @@ impl DiskFile for SimFile {
 
     fn truncate(&self, length: u64) -> io::Result<()> {
         self.check_writable()?;
-        let mut state = self.disk.alive()?;
+        let mut state = self.disk.changing()?;
         let grown = state.tree.inode(self.inode)?.truncate(length);
         state.tree.account(grown);
         Ok(())

@@ -34,9 +34,12 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// The bits of a batch's attributes that name it.
+    pub(crate) const BITS: i16 = 7;
+
     /// From the lowest three bits of a batch's attributes.
     pub fn from_attributes(attributes: i16) -> Result<Self, WireError> {
-        match attributes & 7 {
+        match attributes & Self::BITS {
             0 => Ok(Self::None),
             1 => Ok(Self::Gzip),
             2 => Ok(Self::Snappy),

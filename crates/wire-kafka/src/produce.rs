@@ -132,6 +132,9 @@ pub struct ProducedPartition {
     pub error_code: i16,
     /// The offset of the first record, -1 on error.
     pub base_offset: i64,
+    /// When the batch was appended, in milliseconds since 1970, if its records
+    /// bear that time; -1 if they bear their producer's.
+    pub log_append_time_ms: i64,
     /// The first offset still kept, -1 if unknown.
     pub log_start_offset: i64,
     /// What went wrong, for people.
@@ -168,7 +171,7 @@ fn put_partition(out: &mut BytesMut, version: i16, partition: &ProducedPartition
     out.put_i16(partition.error_code);
     out.put_i64(partition.base_offset);
     if version >= 2 {
-        out.put_i64(-1);
+        out.put_i64(partition.log_append_time_ms);
     }
     if version >= 5 {
         out.put_i64(partition.log_start_offset);
@@ -214,7 +217,14 @@ pub fn decode_response(body: &Bytes) -> Result<ProducedPartition, WireError> {
         return Err(WireError::malformed("Produce response", "it does not answer for one partition"));
     }
     let (index, error_code, base_offset) = (reader.int32()?, reader.int16()?, reader.int64()?);
-    reader.int64()?;
-    let log_start_offset = reader.int64()?;
-    Ok(ProducedPartition { index, error_code, base_offset, log_start_offset, error_message: None })
+    let (log_append_time_ms, log_start_offset) = (reader.int64()?, reader.int64()?);
+    let error_message = None;
+    Ok(ProducedPartition {
+        index,
+        error_code,
+        base_offset,
+        log_append_time_ms,
+        log_start_offset,
+        error_message,
+    })
 }

@@ -27,6 +27,7 @@ mod offsets;
 mod produce;
 mod security;
 mod topics;
+mod validate;
 mod writer;
 
 pub use broker::{Broker, BrokerOptions};

@@ -1,20 +1,20 @@
 //! Produce: each partition's batch is checked and appended at once; with
-//! `acks=all` the answer waits until the batches are durable.
+//! `acks=all` the answer waits until the batches are durable, unless their
+//! topic is lazy.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pluvio_access::Operation;
-use pluvio_eventlog::{LogError, Partition, Topic};
-use pluvio_foundation::limits;
+use pluvio_eventlog::{LogError, Partition, TimestampType, Topic};
 use pluvio_wire_kafka::produce::{
     ProducePartition, ProduceRequest, ProducedPartition, ProducedTopic, encode_response,
 };
-use pluvio_wire_kafka::{TopicRef, WireError, records};
+use pluvio_wire_kafka::{TopicRef, WireError};
 
 use super::broker::Broker;
 use super::codes::{self, Code};
 use super::dispatch::Call;
+use super::validate::check_produced;
 use super::writer::{Answer, Reply};
 use crate::DoorError;
 
@@ -58,10 +58,10 @@ pub(crate) fn produce(call: &Call, request: ProduceRequest) -> Result<Answer, Do
                 Some((code, message)) => Err(Refusal::new(*code, *message)),
                 None => append(&call.broker, &produced.topic, topic.as_deref(), part),
             };
-            if let Ok((partition, _, end_offset)) = &appended
+            if let Ok(Appended { partition, at, .. }) = &appended
                 && acks == ACKS_ALL
             {
-                let (partition, end_offset) = (Arc::clone(partition), *end_offset);
+                let (partition, end_offset) = (Arc::clone(partition), at.last_offset + 1);
                 waiting.push(Waiting { partition, end_offset, place: (answers.len(), partitions.len()) });
             }
             partitions.push(answer_of(index, appended));
@@ -105,7 +105,7 @@ async fn durable(
     waiting: Vec<Waiting>,
 ) -> Vec<ProducedTopic> {
     for Waiting { partition, end_offset, place: (topic, index) } in waiting {
-        if let Err(error) = partition.durable(end_offset).await {
+        if let Err(error) = partition.acknowledged(end_offset).await {
             log_failure(broker, &error);
             let answer = &mut answers[topic].partitions[index];
             answer.error_code = Code::KafkaStorageError.code();
@@ -145,10 +145,15 @@ fn refusal_of_topic(call: &Call, named: &TopicRef, topic: Option<&Topic>) -> Opt
     denied.then_some((Code::TopicAuthorizationFailed, "not allowed to write to the topic"))
 }
 
-type Appended = (Arc<Partition>, i64, i64);
+/// Where a batch went.
+struct Appended {
+    partition: Arc<Partition>,
+    at: pluvio_eventlog::Appended,
+    /// -1 if the records bear their producer's times.
+    log_append_time_ms: i64,
+}
 
-/// Appends one partition's batch; gives the partition, the base offset and the
-/// offset after the batch.
+/// Appends one partition's batch.
 fn append(
     broker: &Broker,
     name: &TopicRef,
@@ -167,11 +172,19 @@ fn append(
     let partition =
         partition.ok_or_else(|| Refusal::new(Code::UnknownTopicOrPartition, "no such partition"))?;
     let batch = part.records.unwrap_or_default();
-    check(topic, &batch)?;
+    let config = topic.config();
+    let header = check_produced(&config, &batch, broker.clock.now_ms())
+        .map_err(|(code, message)| Refusal { code, message })?;
+    if header.is_transactional() {
+        return Err(Refusal::new(Code::InvalidTxnState, "transactions are not served"));
+    }
     match partition.append(batch) {
-        Ok(appended) => {
-            let end_offset = appended.last_offset + 1;
-            Ok((partition, appended.base_offset, end_offset))
+        Ok(at) => {
+            let log_append_time_ms = match config.timestamp {
+                TimestampType::CreateTime => -1,
+                TimestampType::LogAppendTime => at.append_time_ms,
+            };
+            Ok(Appended { partition, at, log_append_time_ms })
         }
         Err(error) => {
             log_failure(broker, &error);
@@ -180,45 +193,21 @@ fn append(
     }
 }
 
-/// Checks a batch before it is appended.
-fn check(topic: &Topic, batch: &Bytes) -> Result<(), Refusal> {
-    if batch.is_empty() {
-        return Err(Refusal::new(Code::InvalidRecord, "there are no records"));
-    }
-    let config = topic.config();
-    let refused = |error: WireError| Refusal::new(codes::of_batch(&error), error.to_string());
-    let header = records::validate_produced(batch, config.max_message_bytes).map_err(refused)?;
-    if header.is_transactional() {
-        return Err(Refusal::new(Code::InvalidTxnState, "transactions are not served"));
-    }
-    if config.compact {
-        let inflated_bytes_max = limits::RECORD_BATCH_INFLATED_BYTES_MAX;
-        let mut keyless = false;
-        records::for_each_record(batch, inflated_bytes_max, &mut Vec::new(), |record| {
-            keyless |= record.key.is_none();
-            Ok(())
-        })
-        .map_err(refused)?;
-        if keyless {
-            return Err(Refusal::new(Code::InvalidRecord, "a compacted topic takes records with keys only"));
-        }
-    }
-    Ok(())
-}
-
 fn answer_of(index: i32, appended: Result<Appended, Refusal>) -> ProducedPartition {
     match appended {
-        Ok((partition, base_offset, _)) => ProducedPartition {
+        Ok(appended) => ProducedPartition {
             index,
             error_code: 0,
-            base_offset,
-            log_start_offset: partition.start_offset(),
+            base_offset: appended.at.base_offset,
+            log_append_time_ms: appended.log_append_time_ms,
+            log_start_offset: appended.partition.start_offset(),
             error_message: None,
         },
         Err(refusal) => ProducedPartition {
             index,
             error_code: refusal.code.code(),
             base_offset: -1,
+            log_append_time_ms: -1,
             log_start_offset: -1,
             error_message: Some(refusal.message),
         },

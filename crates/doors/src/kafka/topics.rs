@@ -249,12 +249,13 @@ async fn delete_before(broker: &Broker, name: &str, index: i32, offset: i64) -> 
         return Err(Code::InvalidTopicException);
     }
     let partition = topic.partition(index).ok_or(Code::UnknownTopicOrPartition)?;
+    if !topic.config().cleanup.deletes() {
+        return Err(Code::PolicyViolation);
+    }
     let before = if offset == -1 { partition.end_offset() } else { offset };
     if !(0..=partition.end_offset()).contains(&before) {
         return Err(Code::OffsetOutOfRange);
     }
-    let worker = Arc::clone(&partition);
-    let deleted = blocking(move || worker.delete_records(before).map(|_| ())).await;
-    deleted.map_err(|error| refused(&error).0)?;
-    Ok(partition.start_offset())
+    let deleted = blocking(move || partition.delete_records(before)).await;
+    deleted.map_err(|error| refused(&error).0)
 }

@@ -123,12 +123,20 @@ async fn settings_are_shown_and_changed() {
         ("retention.ms", 0, Some("never"), 40),
         ("min.insync.replicas", 0, Some("3"), 40),
         ("segment.bytes", 0, Some("1"), 40),
+        ("compression.type", 0, Some("lz4"), 40),
+        ("cleanup.policy", 2, Some("compact"), 0),
+        ("min.cleanable.dirty.ratio", 2, Some("0.1"), 40),
+        ("flush.messages", 0, Some("1000"), 0),
     ] {
         let answer = raw.ask(1, &change(name, operation, value)).await;
         assert_eq!(answer.responses[0].error_code, code, "{name} {value:?}");
     }
     assert_eq!(setting(&mut raw, "retention.bytes").await, ("5000".into(), 1));
     assert_eq!(setting(&mut raw, "retention.ms").await, ("604800000".into(), 5));
+    assert_eq!(setting(&mut raw, "cleanup.policy").await, ("compact,delete".into(), 1));
+    assert_eq!(raw.ask(1, &change("cleanup.policy", 3, Some("compact"))).await.responses[0].error_code, 0);
+    assert_eq!(setting(&mut raw, "cleanup.policy").await, ("delete".into(), 5));
+    assert_eq!(setting(&mut raw, "flush.messages").await, ("1000".into(), 1));
     server.stop().await;
 }
 
@@ -140,14 +148,22 @@ async fn records_are_deleted() {
     client.create_topic("rain", 1, &[]).await.unwrap();
     client.produce("rain", 0, batch(&["a", "b", "c"]), 1).await.unwrap().await.unwrap();
     let mut raw = server.raw().await;
-    for (before, code, left) in [(2, 0, 2), (9, 1, -1), (-1, 0, 3)] {
+    for (version, before, code, left) in [(0, 2, 0, 2), (1, 9, 1, -1), (1, -2, 1, -1), (2, -1, 0, 3)] {
         let partition = DeleteRecordsPartition::default().with_offset(before);
         let asked = DeleteRecordsTopic::default().with_name(topic("rain")).with_partitions(vec![partition]);
-        let answer = raw.ask(2, &DeleteRecordsRequest::default().with_topics(vec![asked])).await;
+        let answer = raw.ask(version, &DeleteRecordsRequest::default().with_topics(vec![asked])).await;
         let answer = &answer.topics[0].partitions[0];
-        assert_eq!((answer.error_code, answer.low_watermark), (code, left));
+        assert_eq!((answer.error_code, answer.low_watermark), (code, left), "before {before}");
     }
     assert_eq!(client.list_offsets("rain", 0, -2).await.unwrap(), 3);
+    client.create_topic("kept", 1, &[("cleanup.policy", "compact")]).await.unwrap();
+    for (name, index, code) in [("kept", 0, 44), ("rain", 1, 3), ("sun", 0, 3), ("__consumer_offsets", 0, 17)]
+    {
+        let partition = DeleteRecordsPartition::default().with_partition_index(index).with_offset(0);
+        let asked = DeleteRecordsTopic::default().with_name(topic(name)).with_partitions(vec![partition]);
+        let answer = raw.ask(2, &DeleteRecordsRequest::default().with_topics(vec![asked])).await;
+        assert_eq!(answer.topics[0].partitions[0].error_code, code, "{name} {index}");
+    }
     server.stop().await;
 }
 

@@ -2,7 +2,7 @@
 
 use crate::rig::{Rig, batch, batch_of, offsets, read_all, stored};
 use bytes::Bytes;
-use pluvio_eventlog::LogError;
+use pluvio_eventlog::{LogError, TimestampType};
 use pluvio_foundation::ErrorKind;
 
 #[test]
@@ -172,4 +172,26 @@ fn numbers_are_counted() {
     assert_eq!(cell("log_tail_bytes", ""), partition.bytes() + 3 * 128);
     assert_eq!(cell("log_fsyncs", ""), 1);
     assert_eq!(offsets(&read_all(&partition, 0)), [0, 7, 14]);
+}
+
+#[test]
+fn the_logs_own_time_is_written_into_the_batch() {
+    let mut rig = Rig::without_tail();
+    rig.topic.timestamp = TimestampType::LogAppendTime;
+    let (log, partition) = rig.with_topic();
+    rig.clock.set_ms(77_000);
+    partition.append(batch_of(3, 1, 50, 1000, None)).unwrap();
+    rig.clock.set_ms(78_000);
+    partition.append(batch_of(3, 1, 50, 500_000, None)).unwrap();
+    let read = partition.read(0, 10_000).unwrap().batches;
+    let times: Vec<_> = read.iter().map(|batch| batch.append_time_ms).collect();
+    assert_eq!(times, [Some(77_000), Some(78_000)]);
+    for stored in &read {
+        pluvio_wire_kafka::records::verify_crc(&stored.bytes).unwrap();
+    }
+    assert_eq!(partition.offset_for_time(77_500).unwrap(), Some((3, 78_000)));
+    assert_eq!(partition.offset_for_time(78_001).unwrap(), None);
+    log.close();
+    let (_log, partition) = rig.reopen();
+    assert_eq!(partition.offset_for_time(1).unwrap(), Some((0, 77_000)));
 }

@@ -5,7 +5,7 @@
 
 use crate::rig::{batch_of, offsets, read_all, stored};
 use bytes::Bytes;
-use pluvio_eventlog::{EventLog, LogOptions, TopicConfig};
+use pluvio_eventlog::{Cleanup, EventLog, LogOptions, TopicConfig};
 use pluvio_foundation::random::SeededRandom;
 use pluvio_foundation::{Metrics, RealDisk};
 use pluvio_testkit::ManualClock;
@@ -36,7 +36,8 @@ fn orders_config() -> TopicConfig {
         retention_bytes: Some(1 << 30),
         segment_bytes: 2048,
         max_message_bytes: 65_536,
-        compact: true,
+        cleanup: Cleanup::Compact,
+        ..TopicConfig::default()
     }
 }
 

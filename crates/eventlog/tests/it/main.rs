@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod appending;
+mod compacting;
 mod damage;
 mod disk_faults;
 mod frozen;

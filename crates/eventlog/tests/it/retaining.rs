@@ -1,7 +1,7 @@
 //! Removing what is old.
 
 use crate::rig::{Rig, batch, batch_of, offsets, read_all, small_segments};
-use pluvio_eventlog::{EventLog, LogError, Partition, TopicConfig};
+use pluvio_eventlog::{Cleanup, EventLog, LogError, Partition, TopicConfig};
 use pluvio_foundation::Clock;
 use std::sync::Arc;
 
@@ -94,12 +94,13 @@ fn holders_keep_what_they_need() {
 fn a_topic_to_be_compacted_keeps_everything() {
     let rig = Rig::new();
     let (log, partition) = hourly(&rig);
-    let config = TopicConfig { compact: true, retention_bytes: Some(1), ..partition_config(&log) };
+    let config =
+        TopicConfig { cleanup: Cleanup::Compact, retention_bytes: Some(1), ..partition_config(&log) };
     log.alter_topic("t", config).unwrap();
     rig.clock.advance_ms(100 * HOUR_MS);
     log.tick().unwrap();
     assert_eq!(partition.start_offset(), 0);
-    log.alter_topic("t", TopicConfig { compact: false, ..partition_config(&log) }).unwrap();
+    log.alter_topic("t", TopicConfig { cleanup: Cleanup::Delete, ..partition_config(&log) }).unwrap();
     log.tick().unwrap();
     assert_eq!(partition.start_offset(), 20);
 }

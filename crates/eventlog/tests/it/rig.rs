@@ -16,6 +16,8 @@ pub struct Rig {
     pub clock: ManualClock,
     pub metrics: Metrics,
     pub options: LogOptions,
+    /// How topic `t` is made.
+    pub topic: TopicConfig,
     pub seed: u64,
 }
 
@@ -23,7 +25,7 @@ impl Rig {
     pub fn new() -> Self {
         let options = LogOptions { background: false, disk_reserve_bytes: 0, ..LogOptions::default() };
         let (disk, clock) = (SimDisk::new(), ManualClock::default());
-        Self { disk, clock, metrics: Metrics::default(), options, seed: 1 }
+        Self { disk, clock, metrics: Metrics::default(), options, topic: small_segments(), seed: 1 }
     }
 
     /// The same without memory of what was appended: reads go to the file.
@@ -49,10 +51,10 @@ impl Rig {
         self.disk = self.disk.kill();
     }
 
-    /// A log with topic `t` of one partition with small segments, and that.
+    /// A log with topic `t` of one partition, and that.
     pub fn with_topic(&self) -> (Arc<EventLog>, Arc<Partition>) {
         let log = self.open();
-        let partition = log.create_topic("t", 1, small_segments()).unwrap().partition(0).unwrap();
+        let partition = log.create_topic("t", 1, self.topic.clone()).unwrap().partition(0).unwrap();
         (log, partition)
     }
 

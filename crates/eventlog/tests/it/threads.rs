@@ -11,11 +11,11 @@ fn threaded() -> Rig {
     let (never, disk_reserve_bytes) = (3_600_000, 0);
     rig.options = LogOptions {
         background: true,
-        sync_interval_ms: never,
         checkpoint_interval_ms: never,
         disk_reserve_bytes,
         ..LogOptions::default()
     };
+    rig.topic.flush_ms = i64::MAX;
     rig
 }
 
@@ -142,7 +142,7 @@ fn waiters_hear_of_a_failure_a_deletion_and_the_close() {
 #[test]
 fn appends_nobody_waits_for_become_durable_too() {
     let mut rig = threaded();
-    rig.options.sync_interval_ms = 1;
+    rig.topic.flush_ms = 1;
     let (log, partition) = rig.with_topic();
     for number in 0..3 {
         partition.append(batch(number, 10)).unwrap();
@@ -209,4 +209,24 @@ fn every_change_of_a_followed_partition_is_told_once() {
     assert_eq!(taken(), [7]);
     assert!(followed.partition().is_deleted());
     drop(followed);
+}
+
+#[test]
+fn a_lazy_topic_is_acknowledged_before_the_disk_has_it() {
+    let mut rig = threaded();
+    rig.topic.flush_messages = 3;
+    let (log, partition) = rig.with_topic();
+    rig.disk.pause_syncs(true);
+    partition.append(batch(0, 10)).unwrap();
+    block_on(partition.acknowledged(1)).unwrap();
+    assert_eq!((partition.durable_offset(), rig.disk.syncs_waiting()), (0, 0));
+    // The third event begins a sync, though nobody waits for it.
+    partition.append(batch(1, 10)).unwrap();
+    partition.append(batch(2, 10)).unwrap();
+    rig.disk.pause_syncs(false);
+    while partition.durable_offset() < 3 {
+        thread::yield_now();
+    }
+    assert_eq!(log.topic("t").unwrap().config().durability().name(), "lazy");
+    log.close();
 }

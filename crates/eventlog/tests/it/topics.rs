@@ -1,7 +1,7 @@
 //! Making, changing and deleting topics, through crashes.
 
 use crate::rig::{Rig, batch, folder, read_all, small_segments};
-use pluvio_eventlog::{LogError, TopicConfig};
+use pluvio_eventlog::{Cleanup, LogError, TopicConfig};
 use pluvio_foundation::{Disk, ErrorKind};
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ fn topics_survive_any_crash() {
         log.create_topic("__offsets", 1, TopicConfig::default()).unwrap();
         log.create_topic("gone", 2, TopicConfig::default()).unwrap();
         log.add_partitions("orders", 5).unwrap();
-        let altered = TopicConfig { retention_bytes: Some(7), compact: true, ..small_segments() };
+        let altered = TopicConfig { retention_bytes: Some(7), cleanup: Cleanup::Compact, ..small_segments() };
         log.alter_topic("orders", altered.clone()).unwrap();
         log.delete_topic("gone").unwrap();
         rig.crash(seed);

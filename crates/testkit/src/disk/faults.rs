@@ -6,6 +6,8 @@ use std::io;
 pub(super) struct Faults {
     pub(super) writes_until_failure: Option<(u64, io::ErrorKind)>,
     pub(super) syncs_until_failure: Option<(u64, io::ErrorKind)>,
+    pub(super) changes_until_stop: Option<u64>,
+    pub(super) lying_syncs: bool,
     pub(super) quota_bytes: Option<u64>,
     pub(super) syncs_paused: bool,
     pub(super) writes: u64,
@@ -14,6 +16,18 @@ pub(super) struct Faults {
 }
 
 impl Faults {
+    /// Whether a change of any sort is still carried out.
+    pub(super) fn admit_change(&mut self) -> io::Result<()> {
+        match &mut self.changes_until_stop {
+            None => Ok(()),
+            Some(0) => Err(io::Error::other("the machine is about to lose its power")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+
     /// How many of `length` bytes get written at `position` of a file of
     /// `file_bytes`, and the failure to return after them.
     pub(super) fn admit_write(

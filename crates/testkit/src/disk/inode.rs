@@ -66,6 +66,14 @@ impl Inode {
         }
     }
 
+    /// Adds what is seen and what is durable to a digest.
+    pub(super) fn add_to(&self, digest: &mut Vec<u8>) {
+        for content in [&self.seen, &self.durable] {
+            digest.extend_from_slice(&content.len().to_be_bytes());
+            digest.extend_from_slice(content);
+        }
+    }
+
     pub(super) fn doom(&mut self) {
         for change in &mut self.pending {
             change.doomed = true;

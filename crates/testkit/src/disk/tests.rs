@@ -164,3 +164,38 @@ fn paused_syncs_wait() {
     waiting.join().unwrap().unwrap();
     assert_eq!((disk.syncs(), disk.syncs_waiting()), (1, 0));
 }
+
+#[test]
+fn after_the_stop_nothing_changes() {
+    let disk = SimDisk::new();
+    let file = disk.open(Path::new("/f"), OpenMode::Create).unwrap();
+    disk.stop_after_changes(2);
+    file.write_all_at(b"ab", 0).unwrap();
+    file.sync().unwrap();
+    let digest = disk.digest();
+    assert!(file.write_all_at(b"c", 0).is_err() && file.sync().is_err() && file.truncate(0).is_err());
+    assert!(disk.open(Path::new("/g"), OpenMode::Create).is_err());
+    assert!(disk.rename(Path::new("/f"), Path::new("/g")).is_err());
+    assert_eq!(disk.digest(), digest);
+    let disk = disk.crash(&SeededRandom::new(1));
+    disk.open(Path::new("/g"), OpenMode::Create).unwrap();
+    assert_ne!(disk.digest(), digest);
+}
+
+#[test]
+fn a_lying_sync_keeps_nothing() {
+    for seed in 0..20 {
+        let disk = SimDisk::new();
+        let file = disk.open(Path::new("/f"), OpenMode::Create).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        disk.lie_about_syncs(true);
+        file.write_all_at(b"lost", 0).unwrap();
+        file.sync().unwrap();
+        disk.lie_about_syncs(false);
+        let disk = disk.crash(&SeededRandom::new(seed));
+        if disk.read(Path::new("/f"), 100).unwrap().is_empty() {
+            return;
+        }
+    }
+    panic!("no crash lost what was never synced");
+}

@@ -2,6 +2,7 @@
 
 use super::inode::Inode;
 use pluvio_foundation::Random;
+use pluvio_foundation::hash::stable_hash;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path};
@@ -209,6 +210,19 @@ impl Tree {
             inode.crash(random);
         }
         self.collect();
+    }
+
+    /// A digest of all names and contents, seen and durable.
+    pub(super) fn digest(&self) -> u64 {
+        let mut bytes = Vec::new();
+        for (id, folder) in &self.folders {
+            bytes.extend_from_slice(format!("{id} {folder:?}").as_bytes());
+        }
+        for (id, inode) in &self.inodes {
+            bytes.extend_from_slice(&id.to_be_bytes());
+            inode.add_to(&mut bytes);
+        }
+        stable_hash(&bytes)
     }
 
     /// Forgets what no name reaches any more and counts the bytes anew.

@@ -13,7 +13,8 @@ const CRC_AT: usize = 17;
 const CRC_COVERS_FROM: usize = 21;
 pub(super) const TRANSACTIONAL_BIT: i16 = 1 << 4;
 pub(super) const CONTROL_BIT: i16 = 1 << 5;
-const APPEND_TIME_BIT: i16 = 1 << 3;
+pub(super) const APPEND_TIME_BIT: i16 = 1 << 3;
+pub(super) const DELETE_HORIZON_BIT: i16 = 1 << 6;
 
 /// A batch's header; field names are the protocol's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,12 @@ impl BatchHeader {
     /// Whether every record's time is the time of the append (`max_timestamp`).
     pub fn is_append_time(&self) -> bool {
         self.attributes & APPEND_TIME_BIT != 0
+    }
+
+    /// From when on the deletions in the batch may be removed, in milliseconds
+    /// since 1970, if a compaction met them already.
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON_BIT != 0).then_some(self.base_timestamp)
     }
 
     /// The offset of the last record.
@@ -149,6 +156,9 @@ pub fn validate_produced(bytes: &[u8], bytes_max: usize) -> Result<BatchHeader, 
     }
     if header.is_append_time() {
         return refuse("append time is the broker's to set".into());
+    }
+    if header.delete_horizon_ms().is_some() {
+        return refuse("a delete horizon is the broker's to set".into());
     }
     if header.producer_id >= 0 && (header.base_sequence < 0 || header.producer_epoch < 0) {
         let (id, sequence) = (header.producer_id, header.base_sequence);

@@ -71,7 +71,7 @@ pub struct RecordIter<'a> {
 }
 
 impl<'a> RecordIter<'a> {
-    fn new(header: &BatchHeader, bytes: &'a [u8]) -> Self {
+    pub(super) fn new(header: &BatchHeader, bytes: &'a [u8]) -> Self {
         Self {
             bytes,
             position: 0,
@@ -80,6 +80,11 @@ impl<'a> RecordIter<'a> {
             base_timestamp_ms: header.base_timestamp,
             append_time_ms: header.is_append_time().then_some(header.max_timestamp),
         }
+    }
+
+    /// Where the next record begins, in bytes after the batch's header.
+    pub(super) fn position(&self) -> usize {
+        self.position
     }
 
     #[inline]

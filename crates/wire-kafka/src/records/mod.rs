@@ -8,9 +8,10 @@
 //!     12      4  partitionLeaderEpoch  set by the log
 //!     16      1  magic                 2
 //!     17      4  crc                   CRC-32C of everything after it
-//!     21      2  attributes            0-2 compression, 3 append time, 4 transactional, 5 control
+//!     21      2  attributes            0-2 compression, 3 append time, 4 transactional, 5 control,
+//!                                      6 delete horizon
 //!     23      4  lastOffsetDelta
-//!     27      8  baseTimestamp         milliseconds
+//!     27      8  baseTimestamp         milliseconds; the delete horizon if bit 6 is set
 //!     35      8  maxTimestamp          milliseconds
 //!     43      8  producerId            -1 if none
 //!     51      2  producerEpoch
@@ -27,6 +28,7 @@ mod builder;
 mod header;
 mod iterate;
 mod marker;
+mod retain;
 
 pub use builder::BatchBuilder;
 pub use header::{
@@ -34,3 +36,4 @@ pub use header::{
 };
 pub use iterate::{HeaderIter, Record, RecordIter, for_each_record, records};
 pub use marker::{EndMarker, end_marker, read_end_marker};
+pub use retain::{Retained, retain_records, set_append_time};

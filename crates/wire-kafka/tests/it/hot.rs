@@ -64,6 +64,7 @@ fn produce_responses_of_all_versions() {
             index: 4,
             error_code: 7,
             base_offset: 100,
+            log_append_time_ms: 77,
             log_start_offset: 50,
             error_message: Some("late".into()),
         };
@@ -192,6 +193,7 @@ fn the_client_and_the_door_understand_each_other() {
         index: 2,
         error_code: 0,
         base_offset: 8,
+        log_append_time_ms: -1,
         log_start_offset: 0,
         error_message: None,
     };

@@ -102,7 +102,7 @@ fn describe_one(broker: &Broker, wanted: &Wanted<'_>) -> Result<Vec<DescribeConf
             Ok(entries.collect())
         }
         BROKER if name.is_empty() || name.parse() == Ok(broker.options.node_id) => {
-            let present = topic_settings::of_broker(&broker.options, &broker.log.options().topic);
+            let present = topic_settings::of_broker(&broker.options, broker.log.options());
             let entries = present.iter().filter(|setting| wanted.has(setting.name));
             Ok(entries.map(|setting| wanted.entry(setting, SOURCE_STATIC)).collect())
         }
@@ -147,7 +147,8 @@ pub(crate) async fn alter_incrementally(
             let change = match config.config_operation {
                 0 => set(config.value),
                 1 => Change::Reset,
-                2 | 3 => Change::Merge,
+                2 => Change::Append(config.value.unwrap_or_default().to_string()),
+                3 => Change::Subtract(config.value.unwrap_or_default().to_string()),
                 other => Change::Unknown(other),
             };
             (config.name.to_string(), change)

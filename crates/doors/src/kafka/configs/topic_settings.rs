@@ -1,7 +1,7 @@
 //! The settings of a topic, each defined once: how it is shown and how it is
 //! changed.
 
-use pluvio_eventlog::TopicConfig;
+use pluvio_eventlog::{Cleanup, LogOptions, TimestampType, TopicConfig};
 
 use crate::kafka::broker::BrokerOptions;
 
@@ -13,6 +13,7 @@ pub(crate) enum Kind {
     Text = 2,
     Int = 3,
     Long = 5,
+    Double = 6,
     List = 7,
 }
 
@@ -31,8 +32,10 @@ pub(crate) struct Setting {
 pub(crate) enum Change {
     Set(String),
     Reset,
-    /// Add to a list or take from it.
-    Merge,
+    /// Add to a list.
+    Append(String),
+    /// Take from a list.
+    Subtract(String),
     Unknown(i8),
 }
 
@@ -48,14 +51,18 @@ const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "cleanup.policy",
         kind: Kind::List,
-        meaning: "delete: old events are removed; compact: the newest event of each key is kept.",
-        get: |config| if config.compact { "compact".into() } else { "delete".into() },
+        meaning: "delete: old events are removed; compact: the newest event of each key is kept; or both.",
+        get: |config| config.cleanup.name().to_owned(),
         set: |config, value| {
-            config.compact = match value {
-                "delete" => false,
-                "compact" => true,
-                _ => return Err("allowed are delete and compact".into()),
-            };
+            let mut parts = [false, false];
+            for part in list(value) {
+                match part {
+                    "compact" => parts[0] = true,
+                    "delete" => parts[1] = true,
+                    _ => return Err(POLICIES.into()),
+                }
+            }
+            config.cleanup = Cleanup::of(parts[0], parts[1]).ok_or(POLICIES)?;
             Ok(())
         },
     },
@@ -100,15 +107,115 @@ const DEFINITIONS: &[Definition] = &[
             Ok(())
         },
     },
+    Definition {
+        name: "min.cleanable.dirty.ratio",
+        kind: Kind::Double,
+        meaning: "A partition is compacted once this part of it was never compacted.",
+        get: |config| (f64::from(config.dirty_ratio_min_ppm) / 1e6).to_string(),
+        set: |config, value| {
+            let ratio: f64 = value.trim().parse().unwrap_or(f64::NAN);
+            if !(0.0..=1.0).contains(&ratio) {
+                return Err(format!("{value:?} is not a number from 0 to 1"));
+            }
+            // Between 0 and a million: the cast is exact.
+            config.dirty_ratio_min_ppm = (ratio * 1e6).round() as u32;
+            Ok(())
+        },
+    },
+    Definition {
+        name: "message.timestamp.type",
+        kind: Kind::Text,
+        meaning: "Whose time an event bears: its producer's (CreateTime) or the append's (LogAppendTime).",
+        get: |config| config.timestamp.name().to_owned(),
+        set: |config, value| {
+            config.timestamp = match value.trim() {
+                "CreateTime" => TimestampType::CreateTime,
+                "LogAppendTime" => TimestampType::LogAppendTime,
+                _ => return Err("allowed are CreateTime and LogAppendTime".into()),
+            };
+            Ok(())
+        },
+    },
+    Definition {
+        name: "flush.messages",
+        kind: Kind::Long,
+        meaning: "1: acks=all is answered once the events are on disk. More: acks=all is answered before \
+                  that, and a sync begins after this many events.",
+        get: |config| config.flush_messages.to_string(),
+        set: |config, value| {
+            config.flush_messages = number(value, 1)?.unsigned_abs();
+            Ok(())
+        },
+    },
+    Definition {
+        name: "flush.ms",
+        kind: Kind::Long,
+        meaning: "Longest time that an event nobody waits for is not on disk, in milliseconds.",
+        get: |config| config.flush_ms.to_string(),
+        set: |config, value| number(value, 1).map(|ms| config.flush_ms = ms),
+    },
+    Definition {
+        name: "segment.ms",
+        kind: Kind::Long,
+        meaning: "A file that events are appended to is closed after this time, in milliseconds.",
+        get: |config| config.segment_ms.to_string(),
+        set: |config, value| number(value, 1).map(|ms| config.segment_ms = ms),
+    },
+    Definition {
+        name: "delete.retention.ms",
+        kind: Kind::Long,
+        meaning: "How long a compaction leaves deletions in place, in milliseconds.",
+        get: |config| config.delete_retention_ms.to_string(),
+        set: |config, value| number(value, 0).map(|ms| config.delete_retention_ms = ms),
+    },
+    Definition {
+        name: "min.compaction.lag.ms",
+        kind: Kind::Long,
+        meaning: "Events younger than this are not compacted away, in milliseconds.",
+        get: |config| config.compaction_lag_min_ms.to_string(),
+        set: |config, value| number(value, 0).map(|ms| config.compaction_lag_min_ms = ms),
+    },
+    Definition {
+        name: "max.compaction.lag.ms",
+        kind: Kind::Long,
+        meaning: "Events older than this are compacted whatever the ratio, in milliseconds.",
+        get: |config| config.compaction_lag_max_ms.to_string(),
+        set: |config, value| number(value, 1).map(|ms| config.compaction_lag_max_ms = ms),
+    },
+    Definition {
+        name: "message.timestamp.before.max.ms",
+        kind: Kind::Long,
+        meaning: "How far an event's time may lie before now, in milliseconds.",
+        get: |config| config.timestamp_before_max_ms.to_string(),
+        set: |config, value| number(value, 0).map(|ms| config.timestamp_before_max_ms = ms),
+    },
+    Definition {
+        name: "message.timestamp.after.max.ms",
+        kind: Kind::Long,
+        meaning: "How far an event's time may lie after now, in milliseconds.",
+        get: |config| config.timestamp_after_max_ms.to_string(),
+        set: |config, value| number(value, 0).map(|ms| config.timestamp_after_max_ms = ms),
+    },
 ];
+
+const POLICIES: &str = "allowed are delete, compact, and both";
 
 /// Kafka's settings that have one value here.
 const FIXED: &[(&str, Kind, &str, &str)] = &[
     ("compression.type", Kind::Text, "producer", "Batches are stored as the producer compressed them."),
-    ("message.timestamp.type", Kind::Text, "CreateTime", "An event's time is its producer's."),
     ("min.insync.replicas", Kind::Int, "1", "There is one replica."),
     ("unclean.leader.election.enable", Kind::Boolean, "false", "There is one replica."),
+    ("file.delete.delay.ms", Kind::Long, "0", "Files are removed at once."),
+    ("index.interval.bytes", Kind::Int, "65536", "One entry of the index for so many bytes of batches."),
+    ("preallocate", Kind::Boolean, "false", "Files grow as they are written."),
+    ("segment.jitter.ms", Kind::Long, "0", "Files are closed when their time comes."),
+    ("remote.storage.enable", Kind::Boolean, "false", "All events are on this machine."),
 ];
+
+/// The parts of a list.
+fn list(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
 
 fn number(value: &str, min: i64) -> Result<i64, String> {
     match value.trim().parse() {
@@ -136,17 +243,53 @@ pub(crate) fn settings(config: &TopicConfig) -> Vec<Setting> {
     own.chain(fixed).collect()
 }
 
-/// The broker's own settings, as far as clients ask for them.
-pub(crate) fn of_broker(options: &BrokerOptions, topics: &TopicConfig) -> Vec<Setting> {
+/// Settings of topics under the names that they have on a broker, where they
+/// are what a topic that does not say otherwise gets.
+const OF_BROKER: &[(&str, &str)] = &[
+    ("log.cleanup.policy", "cleanup.policy"),
+    ("log.retention.ms", "retention.ms"),
+    ("log.retention.bytes", "retention.bytes"),
+    ("message.max.bytes", "max.message.bytes"),
+    ("log.segment.bytes", "segment.bytes"),
+    ("log.roll.ms", "segment.ms"),
+    ("log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"),
+    ("log.cleaner.delete.retention.ms", "delete.retention.ms"),
+    ("log.cleaner.min.compaction.lag.ms", "min.compaction.lag.ms"),
+    ("log.cleaner.max.compaction.lag.ms", "max.compaction.lag.ms"),
+    ("log.message.timestamp.type", "message.timestamp.type"),
+    ("log.message.timestamp.before.max.ms", "message.timestamp.before.max.ms"),
+    ("log.message.timestamp.after.max.ms", "message.timestamp.after.max.ms"),
+    ("log.flush.interval.messages", "flush.messages"),
+    ("log.flush.interval.ms", "flush.ms"),
+    ("compression.type", "compression.type"),
+    ("min.insync.replicas", "min.insync.replicas"),
+    ("log.index.interval.bytes", "index.interval.bytes"),
+    ("log.preallocate", "preallocate"),
+    ("unclean.leader.election.enable", "unclean.leader.election.enable"),
+];
+
+/// The broker's settings, as far as they mean something here.
+pub(crate) fn of_broker(options: &BrokerOptions, log: &LogOptions) -> Vec<Setting> {
+    let topics = settings(&log.topic);
+    let of_topics = OF_BROKER.iter().filter_map(|(name, of_topic)| {
+        let setting = topics.iter().find(|setting| setting.name == *of_topic)?;
+        Some(Setting { name, read_only: true, ..setting.clone() })
+    });
+    own_of_broker(options, log).into_iter().chain(of_topics).collect()
+}
+
+fn own_of_broker(options: &BrokerOptions, log: &LogOptions) -> Vec<Setting> {
     let setting =
         |name, kind, value: String, meaning| Setting { name, kind, value, read_only: true, meaning };
     vec![
+        setting("broker.id", Kind::Int, options.node_id.to_string(), "The number of the one broker."),
         setting(
             "auto.create.topics.enable",
             Kind::Boolean,
             options.auto_create_topics.to_string(),
             "Whether a topic is made when it is first asked for.",
         ),
+        setting("delete.topic.enable", Kind::Boolean, "true".into(), "Topics can be deleted."),
         setting(
             "num.partitions",
             Kind::Int,
@@ -155,28 +298,34 @@ pub(crate) fn of_broker(options: &BrokerOptions, topics: &TopicConfig) -> Vec<Se
         ),
         setting("default.replication.factor", Kind::Int, "1".into(), "There is one replica."),
         setting(
-            "message.max.bytes",
-            Kind::Int,
-            topics.max_message_bytes.to_string(),
-            "Largest record batch of a topic that does not say otherwise, in bytes.",
+            "log.retention.check.interval.ms",
+            Kind::Long,
+            log.retention_check_interval_ms.to_string(),
+            "How often what is old is looked for, in milliseconds.",
         ),
         setting(
-            "log.retention.ms",
+            "log.cleaner.dedupe.buffer.size",
             Kind::Long,
-            topics.retention_ms.unwrap_or(-1).to_string(),
-            "How long a topic that does not say otherwise keeps its events.",
-        ),
-        setting(
-            "log.segment.bytes",
-            Kind::Long,
-            topics.segment_bytes.to_string(),
-            "Size of a segment file of a topic that does not say otherwise.",
+            log.compaction_map_bytes.to_string(),
+            "Memory that a compaction takes for keys, in bytes.",
         ),
         setting(
             "offsets.retention.minutes",
             Kind::Int,
             (options.offsets_retention_ms / 60_000).to_string(),
             "Committed offsets of a group without members are kept this long.",
+        ),
+        setting(
+            "socket.request.max.bytes",
+            Kind::Int,
+            options.frame_bytes_max.to_string(),
+            "Largest request, in bytes.",
+        ),
+        setting(
+            "max.connections",
+            Kind::Int,
+            options.connections_max.to_string(),
+            "Most connections at once.",
         ),
     ]
 }
@@ -195,8 +344,14 @@ pub(crate) fn apply(
     let value = match change {
         Change::Set(value) => value.clone(),
         Change::Reset => (definition.get)(defaults),
-        Change::Merge => {
+        Change::Append(_) | Change::Subtract(_) if !matches!(definition.kind, Kind::List) => {
             return Err(format!("{name} takes one value; set it instead of adding to it or taking from it"));
+        }
+        Change::Append(more) => format!("{},{more}", (definition.get)(config)),
+        Change::Subtract(less) => {
+            let less: Vec<&str> = list(less).collect();
+            let present = (definition.get)(config);
+            list(&present).filter(|part| !less.contains(part)).collect::<Vec<_>>().join(",")
         }
         Change::Unknown(operation) => return Err(format!("{name}: operation {operation} is unknown")),
     };
@@ -237,11 +392,61 @@ mod tests {
         apply(&mut config, &TopicConfig::default(), "retention.ms", &set("-1")).unwrap();
         apply(&mut config, &TopicConfig::default(), "retention.bytes", &set("1000")).unwrap();
         apply(&mut config, &TopicConfig::default(), "cleanup.policy", &set("compact")).unwrap();
-        assert_eq!((config.retention_ms, config.retention_bytes, config.compact), (None, Some(1000), true));
+        let changed = (config.retention_ms, config.retention_bytes, config.cleanup);
+        assert_eq!(changed, (None, Some(1000), Cleanup::Compact));
         for name in ["retention.ms", "retention.bytes", "cleanup.policy"] {
             apply(&mut config, &TopicConfig::default(), name, &Change::Reset).unwrap();
         }
         assert_eq!(config, TopicConfig::default());
+    }
+
+    #[test]
+    fn a_list_is_added_to_and_taken_from() {
+        let (mut config, defaults) = (TopicConfig::default(), TopicConfig::default());
+        let mut change = |name: &str, change: Change| {
+            apply(&mut config, &defaults, name, &change).map(|()| config.cleanup)
+        };
+        let add = |text: &str| Change::Append(text.into());
+        let take = |text: &str| Change::Subtract(text.into());
+        assert_eq!(change("cleanup.policy", add("compact")), Ok(Cleanup::CompactDelete));
+        assert_eq!(change("cleanup.policy", add("compact")), Ok(Cleanup::CompactDelete));
+        assert_eq!(change("cleanup.policy", take("delete")), Ok(Cleanup::Compact));
+        assert!(change("cleanup.policy", take("compact")).unwrap_err().contains("allowed are"));
+        assert!(change("retention.ms", add("5")).unwrap_err().contains("one value"));
+        assert_eq!(change("cleanup.policy", set(" delete , compact ")), Ok(Cleanup::CompactDelete));
+    }
+
+    #[test]
+    fn every_setting_changes_what_it_is_named_for() {
+        for (name, value) in [
+            ("segment.ms", "60000"),
+            ("delete.retention.ms", "0"),
+            ("min.cleanable.dirty.ratio", "0.01"),
+            ("min.compaction.lag.ms", "5"),
+            ("max.compaction.lag.ms", "50"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("message.timestamp.before.max.ms", "7"),
+            ("message.timestamp.after.max.ms", "8"),
+            ("flush.messages", "10000"),
+            ("flush.ms", "200"),
+        ] {
+            let mut config = TopicConfig::default();
+            apply(&mut config, &TopicConfig::default(), name, &set(value)).unwrap();
+            let (now, before) = (settings(&config), settings(&TopicConfig::default()));
+            let changed: Vec<_> =
+                now.iter().zip(&before).filter(|(now, before)| now.value != before.value).collect();
+            assert_eq!((changed.len(), changed[0].0.name, changed[0].0.value.as_str()), (1, name, value));
+        }
+    }
+
+    #[test]
+    fn the_brokers_settings_are_what_topics_get() {
+        let all = of_broker(&BrokerOptions::default(), &LogOptions::default());
+        assert_eq!(all.iter().filter(|setting| setting.name == "log.flush.interval.messages").count(), 1);
+        assert_eq!(
+            all.len(),
+            own_of_broker(&BrokerOptions::default(), &LogOptions::default()).len() + OF_BROKER.len()
+        );
     }
 
     #[test]
@@ -250,7 +455,8 @@ mod tests {
         let mut refused =
             |name, value| apply(&mut config, &TopicConfig::default(), name, &set(value)).unwrap_err();
         assert!(refused("retention.ms", "soon").contains("whole number"));
-        assert!(refused("cleanup.policy", "burn").contains("delete and compact"));
+        assert!(refused("cleanup.policy", "burn").contains("allowed are delete"));
+        assert!(refused("min.cleanable.dirty.ratio", "2").contains("from 0 to 1"));
         assert!(refused("min.insync.replicas", "2").contains("always 1"));
         assert!(refused("no.such.thing", "2").contains("not a setting"));
     }
