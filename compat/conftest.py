@@ -62,7 +62,9 @@ def platform(request, tmp_path):
 @pytest.fixture(scope="session")
 def apache_kafka(tmp_path_factory):
     """One Apache Kafka for all tests of a run, which leave nothing behind in it."""
-    broker = kafka_oracle.Kafka(tmp_path_factory.mktemp("apache-kafka"))
+    # A consumer on its way out must not make a deleted topic again.
+    properties = {"auto.create.topics.enable": "false"}
+    broker = kafka_oracle.Kafka(tmp_path_factory.mktemp("apache-kafka"), properties)
     try:
         broker.start()
         yield broker

@@ -3,7 +3,8 @@
 import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from harness import until
 
 PARTITION_EOF = -191
 
@@ -55,6 +56,19 @@ def create_topic(address, name, partitions=1, **config):
         future.result(30)
 
 
+def wait_for_topic(address, topic):
+    """Waits until all partitions can be written to."""
+    admin = AdminClient({"bootstrap.servers": address})
+
+    def served():
+        found = admin.list_topics(topic, timeout=10).topics[topic]
+        asked = {TopicPartition(topic, p): OffsetSpec.latest() for p in found.partitions}
+        answers = admin.list_offsets(asked).values() if asked else [None]
+        return all(answer is not None and answer.exception(30) is None for answer in answers)
+
+    until(f"the topic {topic} is served", served)
+
+
 def delete_everything(address, seconds=20):
     """Deletes all groups and topics; a group whose members have not said goodbye when their session has ended."""
     admin = AdminClient({"bootstrap.servers": address})
@@ -62,9 +76,9 @@ def delete_everything(address, seconds=20):
     while groups := [g.group_id for g in admin.list_consumer_groups().result(30).valid]:
         failures = [f.exception(30) for f in admin.delete_consumer_groups(groups).values()]
         assert time.monotonic() < deadline, f"groups are not deleted within {seconds} s: {failures}"
-    topics = [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
-    for future in admin.delete_topics(topics).values() if topics else ():
-        future.result(30)
+    while topics := [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]:
+        failures = [f.exception(30) for f in admin.delete_topics(topics).values()]
+        assert time.monotonic() < deadline, f"topics are not deleted within {seconds} s: {failures}"
 
 
 def partitions_of(address, topic):

@@ -72,7 +72,7 @@ def java_program(name):
 
 def main():
     """Prepares all of them, and says what was slow."""
-    for prepare, name in ((node_modules, "kafkajs"), (go_program, "franz_go")):
+    for prepare, name in ((node_modules, "kafkajs"), (go_program, "franz_go"), (java_program, "spark"), (java_program, "flink")):
         started = time.monotonic()
         prepare(name)
         print(f"{name}: ready after {time.monotonic() - started:.1f} s", flush=True)
