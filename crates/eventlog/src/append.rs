@@ -268,9 +268,12 @@ impl Partition {
         }
     }
 
-    /// Asks for a sync once there are as many unsynced events as the topic
+    /// Counts what waits for the disk. Asks for a sync once there are as many unsynced events as the topic
     /// allows; a topic that allows one leaves it to who waits.
     fn count_unsynced(&self, writer: &mut Writer, header: &BatchHeader) {
+        let bytes = header.total_bytes() as u64;
+        writer.unsynced_bytes += bytes;
+        self.shared.backlog.add(&self.topic.unsynced_bytes, bytes);
         writer.unsynced_events += u64::from(header.records_count.unsigned_abs());
         let flush_messages = self.topic.config.read().flush_messages;
         if flush_messages > 1 && writer.unsynced_events >= flush_messages && self.shared.options.background {
@@ -307,11 +310,14 @@ impl Partition {
         let names = std::mem::take(&mut writer.names_unsynced);
         let closed = std::mem::take(&mut writer.closed);
         writer.unsynced_events = 0;
+        let bytes = std::mem::take(&mut writer.unsynced_bytes);
         drop(writer);
+        let synced = if self.check_failed() { Ok(()) } else { self.sync_files(&segments, names) };
+        self.shared.backlog.remove(&self.topic.unsynced_bytes, bytes);
         if self.check_failed() {
             return;
         }
-        if let Err(error) = self.sync_files(&segments, names) {
+        if let Err(error) = synced {
             self.fail(&format!("a sync failed ({error}), so what the disk holds is not known"));
             return;
         }

@@ -15,7 +15,9 @@
 //!   silence, and never keeps the rest from being read.
 //! - A full disk refuses appends and nothing else; they work again once there
 //!   is space.
-//! - Memory is bounded by [`LogOptions`] and about 1 KiB per partition.
+//! - Memory is bounded by [`LogOptions`] and about 1 KiB per partition, and so
+//!   are the bytes that wait for the disk, if whoever appends waits for
+//!   [`Partition::room`].
 //!
 //! # What it does not do
 //! It does not look into records (except to find a time and to compact), does
@@ -58,6 +60,7 @@
 //! `log_failed_partitions`, `log_removed_segments`, `log_compacted_bytes`.
 
 mod append;
+mod backlog;
 mod changes;
 mod checkpoint;
 mod committed;

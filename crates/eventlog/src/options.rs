@@ -18,6 +18,11 @@ pub struct LogOptions {
     /// Memory that a compaction takes for keys, in bytes; a partition with more
     /// keys is compacted in several passes.
     pub compaction_map_bytes: usize,
+    /// Bytes of one topic that may wait for the disk before producers are
+    /// slowed down.
+    pub unsynced_bytes_per_topic: u64,
+    /// The same over all topics together.
+    pub unsynced_bytes_total: u64,
     /// Free disk space that appends leave, in bytes.
     pub disk_reserve_bytes: u64,
     /// How many files may be synced at the same time, a thread each.
@@ -41,6 +46,8 @@ impl Default for LogOptions {
             topic: TopicConfig::default(),
             retention_check_interval_ms: 30_000,
             compaction_map_bytes: 32 << 20,
+            unsynced_bytes_per_topic: 64 << 20,
+            unsynced_bytes_total: 256 << 20,
             disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
             sync_threads: 4,
             checkpoint_interval_ms: 2_000,

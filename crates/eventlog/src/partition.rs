@@ -59,6 +59,8 @@ pub(crate) struct Writer {
     pub(crate) producers: Producers,
     /// Segments with unsynced bytes, oldest first.
     pub(crate) unsynced: Vec<Arc<Segment>>,
+    /// Bytes appended since the last sync began.
+    pub(crate) unsynced_bytes: u64,
     /// Events appended since the last sync began.
     pub(crate) unsynced_events: u64,
     /// Closed segments whose sidecars are to be written once they are synced.

@@ -1,5 +1,6 @@
 //! What all partitions of a log use together.
 
+use crate::backlog::Backlog;
 use crate::checkpoint::{self, Known};
 use crate::error::IoContext;
 use crate::open_files::OpenFiles;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) open_files: OpenFiles,
     pub(crate) indexes: OpenFiles,
     pub(crate) syncs: SyncQueue,
+    pub(crate) backlog: Backlog,
     pub(crate) cells: Cells,
     /// The topics by name. Cleared when the log is dropped, which breaks the
     /// circle of references through the partitions.
@@ -87,6 +89,7 @@ impl Shared {
             open_files: OpenFiles::new(options.open_files_max),
             indexes: OpenFiles::new(INDEXES_MAX),
             syncs: SyncQueue::default(),
+            backlog: Backlog::new(options.unsynced_bytes_per_topic, options.unsynced_bytes_total),
             topics: RwLock::default(),
             checkpoint: Mutex::default(),
             reports: Mutex::default(),
@@ -145,6 +148,8 @@ impl Shared {
 
     /// Marks the log closed; true for the first caller.
     pub(crate) fn close(&self) -> bool {
-        !self.closed.swap(true, Ordering::AcqRel)
+        let first = !self.closed.swap(true, Ordering::AcqRel);
+        self.backlog.wake();
+        first
     }
 }

@@ -111,6 +111,15 @@ impl SyncQueue {
         dirty
     }
 
+    /// All that is unsynced becomes due.
+    pub(crate) fn hurry(&self) {
+        let mut pending = self.pending.lock();
+        let dirty = std::mem::take(&mut pending.dirty).into_sorted_vec();
+        pending.due.extend(dirty.into_iter().rev().map(|dirty| dirty.partition));
+        drop(pending);
+        self.wake.notify_all();
+    }
+
     /// Ends the threads after their present syncs.
     pub(crate) fn stop(&self) {
         self.pending.lock().stopped = true;

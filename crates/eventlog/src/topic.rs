@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use pluvio_foundation::metrics::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A topic. Handles stay valid when it is deleted; their operations then fail
 /// with [`LogError::TopicDeleted`].
@@ -60,6 +60,8 @@ pub(crate) struct TopicInfo {
     pub(crate) config: RwLock<TopicConfig>,
     pub(crate) folder: PathBuf,
     pub(crate) tail: Arc<TopicTail>,
+    /// Bytes appended that are not on disk yet.
+    pub(crate) unsynced_bytes: AtomicU64,
     pub(crate) bytes_appended: Arc<Cell>,
     pub(crate) records_appended: Arc<Cell>,
     pub(crate) duplicates: Arc<Cell>,
@@ -75,6 +77,7 @@ impl TopicInfo {
             config: RwLock::new(config),
             folder: shared.root.join(layout::TOPICS).join(name),
             tail: shared.tails.new_topic(),
+            unsynced_bytes: AtomicU64::new(0),
             bytes_appended: cell("log_bytes_appended"),
             records_appended: cell("log_records_appended"),
             duplicates: cell("log_duplicate_batches"),

@@ -97,9 +97,13 @@ impl StreamDecoder {
         let mut rejected = Vec::new();
         let mut appended = Vec::with_capacity(read.batches.len());
         let mut bytes = 0;
-        let mut next_offset = from;
+        // Where nothing is left to read, what was there before is stepped over.
+        let mut next_offset =
+            if read.batches.is_empty() { read.next_offset.min(end).max(from) } else { from };
         for batch in &read.batches {
             if batch.base_offset >= end {
+                // Nothing is left before `end`: a compaction removed it.
+                next_offset = end;
                 break;
             }
             let before = offsets.len();

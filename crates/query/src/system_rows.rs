@@ -84,17 +84,22 @@ pub(crate) fn topics(platform: &Platform) -> Result {
             topics.iter().map(|t| t.partitions().iter().map(|p| f(p)).sum()).map(Some).collect();
         whole(values.into_iter())
     };
-    let retention = |t: &Arc<pluvio_eventlog::Topic>| t.config().retention_ms;
-    let retention_bytes =
-        |t: &Arc<pluvio_eventlog::Topic>| t.config().retention_bytes.map(|b| b.cast_signed());
+    let configs: Vec<_> = topics.iter().map(|t| t.config()).collect();
+    let bytes = |bytes: u64| Some(bytes.cast_signed());
     Ok(vec![
         ("name", text(topics.iter().map(|t| Some(t.name().to_owned())))),
         ("partitions", whole(topics.iter().map(|t| i64::try_from(t.partitions().len()).ok()))),
         ("events", sum(|p| p.end_offset() - p.start_offset())),
         ("appended", sum(pluvio_eventlog::Partition::end_offset)),
         ("bytes", sum(|p| p.bytes().cast_signed())),
-        ("retention_ms", whole(topics.iter().map(retention))),
-        ("retention_bytes", whole(topics.iter().map(retention_bytes))),
+        ("durability", text(configs.iter().map(|c| Some(c.durability().name())))),
+        ("flush_messages", count(configs.iter().map(|c| c.flush_messages))),
+        ("flush_ms", whole(configs.iter().map(|c| Some(c.flush_ms)))),
+        ("cleanup_policy", text(configs.iter().map(|c| Some(c.cleanup.name())))),
+        ("retention_ms", whole(configs.iter().map(|c| c.retention_ms))),
+        ("retention_bytes", whole(configs.iter().map(|c| c.retention_bytes.and_then(bytes)))),
+        ("segment_bytes", whole(configs.iter().map(|c| bytes(c.segment_bytes)))),
+        ("timestamp_type", text(configs.iter().map(|c| Some(c.timestamp.name())))),
         ("internal", Arc::new(topics.iter().map(|t| Some(t.is_internal())).collect::<BooleanArray>())),
     ])
 }

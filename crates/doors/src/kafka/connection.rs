@@ -41,7 +41,7 @@ pub(crate) async fn serve_connection(
     let (read, write) = stream.into_split();
     let host: Arc<str> = address.ip().to_string().into();
     let rights = Rights::of_unknown(broker.options.security.as_ref(), host);
-    let peer = Peer { host: format!("/{}", address.ip()).into(), rights };
+    let peer = Peer { host: format!("/{}", address.ip()).into(), rights, pace: Arc::default() };
     let result = tokio::select! {
         result = converse(read, write, &peer, &broker) => result,
         _ = shutdown.wait_for(|closing| *closing) => Ok(()),
@@ -101,6 +101,7 @@ async fn read_requests(
         if answers.send(answer).await.is_err() {
             break;
         }
+        peer.pace.room().await;
     }
     Ok(())
 }

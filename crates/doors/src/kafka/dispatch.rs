@@ -11,6 +11,7 @@ use pluvio_wire_kafka::{Api, Request, RequestHead, WireError, frame};
 
 use super::broker::Broker;
 use super::guard::{Guarded, Rights, Verdict};
+use super::pace::Pace;
 use super::writer::{Answer, Reply};
 use super::{cluster, configs, fetch, groups, list_offsets, metadata, offsets, produce, topics};
 use crate::DoorError;
@@ -22,6 +23,8 @@ pub(crate) struct Peer {
     pub host: Arc<str>,
     /// What it may do.
     pub rights: Rights,
+    /// What it has to wait for.
+    pub pace: Arc<Pace>,
 }
 
 /// What every request's work begins with.
@@ -33,6 +36,8 @@ pub(crate) struct Call {
     pub host: Arc<str>,
     /// What the peer may do.
     pub rights: Rights,
+    /// What the peer has to wait for.
+    pub pace: Arc<Pace>,
 }
 
 impl Call {
@@ -55,8 +60,8 @@ pub(crate) fn handle(broker: &Arc<Broker>, peer: &Peer, frame: Bytes) -> Result<
     // The log can keep records without copying if nothing else holds the frame.
     drop(frame);
     broker.counters.request(head.api_key);
-    let (host, rights) = (Arc::clone(&peer.host), peer.rights.clone());
-    let call = Call { broker: Arc::clone(broker), head, host, rights };
+    let (host, rights, pace) = (Arc::clone(&peer.host), peer.rights.clone(), Arc::clone(&peer.pace));
+    let call = Call { broker: Arc::clone(broker), head, host, rights, pace };
     if let Err(unserved) = Api::served(call.head.api_key, call.head.api_version) {
         return unknown_version(&call, unserved);
     }

@@ -24,6 +24,7 @@ mod list_offsets;
 mod listener;
 mod metadata;
 mod offsets;
+mod pace;
 mod produce;
 mod security;
 mod topics;

@@ -58,6 +58,9 @@ pub(crate) fn produce(call: &Call, request: ProduceRequest) -> Result<Answer, Do
                 Some((code, message)) => Err(Refusal::new(*code, *message)),
                 None => append(&call.broker, &produced.topic, topic.as_deref(), part),
             };
+            if let Ok(Appended { partition, .. }) = &appended {
+                call.pace.note(partition);
+            }
             if let Ok(Appended { partition, at, .. }) = &appended
                 && acks == ACKS_ALL
             {

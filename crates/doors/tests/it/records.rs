@@ -184,3 +184,27 @@ async fn large_batches_pass_whole() {
     assert_eq!(fetched.records.len(), batch(&[&large]).len());
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_is_slowed_to_the_pace_of_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let log_options =
+        LogOptions { disk_reserve_bytes: 0, unsynced_bytes_per_topic: 0, ..LogOptions::default() };
+    let server = Server::start_over(dir.path(), BrokerOptions::default(), log_options).await;
+    let client = server.client().await;
+    // Nobody asks for a sync, and none is due for an hour.
+    let settings = [("flush.messages", "1000000"), ("flush.ms", "3600000")];
+    client.create_topic("rain", 1, &settings).await.unwrap();
+    let before = server.metric("log_fsyncs", "");
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        answers.push(client.produce("rain", 0, batch(&["x"]), 1).await.unwrap());
+    }
+    for (offset, answer) in (0..).zip(answers) {
+        assert_eq!(answer.await.unwrap(), offset);
+    }
+    // Each request but the last waited for what came before it.
+    let syncs = server.metric("log_fsyncs", "") - before;
+    assert!(syncs >= 19, "{syncs} syncs");
+    server.stop().await;
+}

@@ -1,6 +1,6 @@
 //! A full disk, failing writes, failing syncs.
 
-use crate::rig::{Rig, batch, read_all};
+use crate::rig::{Rig, batch, offsets, read_all};
 use pluvio_eventlog::{EventLog, LogError, Partition};
 use pluvio_foundation::ErrorKind;
 use std::io;
@@ -86,7 +86,11 @@ fn a_failed_sync_ends_the_partition_until_a_restart() {
     assert!(matches!(error, LogError::PartitionFailed { .. }), "{error}");
     assert_eq!((partition.durable_offset(), error.kind()), (10, ErrorKind::Unavailable));
     // A later sync would succeed and prove nothing.
-    assert!(partition.sync(11).is_err() && partition.append(batch(11, 300)).is_err());
+    assert!(partition.sync(11).is_err());
+    let refused = partition.append(batch(11, 300)).unwrap_err().to_string();
+    assert!(refused.contains("topic \"t\" partition 0") && refused.contains("restart"), "{refused}");
+    // Readers go on with all that was written.
+    assert_eq!(offsets(&read_all(&partition, 1_000)), (0..11).collect::<Vec<_>>());
     assert!(partition.sync(10).is_ok() && other.append(batch(1, 10)).is_ok());
     assert!(log.recovery_report()[0].contains("topic \"t\" partition 0"));
     assert_eq!(rig.metrics.cell("log_failed_partitions", "").get(), 1);
@@ -98,4 +102,43 @@ fn a_failed_sync_ends_the_partition_until_a_restart() {
     assert_eq!(read_all(&partition, 0).len() as i64, end);
     partition.append(batch(12, 300)).unwrap();
     partition.sync(end + 1).unwrap();
+}
+
+#[test]
+fn a_disk_that_only_pretends_to_sync_is_found_out() {
+    let mut told = 0;
+    for seed in 0..40 {
+        let mut rig = Rig::without_tail();
+        let (log, partition) = rig.with_topic();
+        for number in 0..30 {
+            partition.append(batch(number, 300)).unwrap();
+        }
+        partition.sync(30).unwrap();
+        log.tick().unwrap();
+        rig.disk.lie_about_syncs(true);
+        for number in 30..60 {
+            partition.append(batch(number, 300)).unwrap();
+        }
+        partition.sync(60).unwrap();
+        rig.disk.lie_about_syncs(false);
+        // What is written down of the durable offset is true as far as the
+        // disk says.
+        log.tick().unwrap();
+        rig.crash(seed);
+        drop(log);
+        let (log, partition) = rig.reopen();
+        // Offsets that were given out are never given out again.
+        assert_eq!(partition.end_offset(), 60);
+        let read = offsets(&read_all(&partition, 1_000));
+        assert!(read.len() >= 30 && read[..30].iter().copied().eq(0..30), "{read:?}");
+        let report = log.recovery_report();
+        assert_eq!(report.is_empty(), read.len() == 60, "{read:?} {report:?}");
+        let named = |line: &String| line.contains("topic \"t\" partition 0") && line.contains("offset");
+        assert!(report.iter().all(named), "{report:?}");
+        told += usize::from(!report.is_empty());
+        // And the log is as good as any other from here on.
+        assert_eq!(partition.append(batch(1, 10)).unwrap().base_offset, 60);
+        partition.sync(61).unwrap();
+    }
+    assert!(told > 5, "{told}");
 }

@@ -230,3 +230,41 @@ fn a_lazy_topic_is_acknowledged_before_the_disk_has_it() {
     assert_eq!(log.topic("t").unwrap().config().durability().name(), "lazy");
     log.close();
 }
+
+#[test]
+fn who_appends_waits_while_the_disk_is_behind() {
+    let mut rig = threaded();
+    rig.options.unsynced_bytes_per_topic = 1_000;
+    let (log, partition) = rig.with_topic();
+    let calm = log.create_topic("calm", 1, rig.topic.clone()).unwrap().partition(0).unwrap();
+    rig.disk.pause_syncs(true);
+    while !partition.is_crowded() {
+        partition.append(batch(1, 100)).unwrap();
+    }
+    assert!(partition.end_offset() < 10 && !calm.is_crowded());
+    let waiting = {
+        let partition = Arc::clone(&partition);
+        thread::spawn(move || block_on(partition.room()))
+    };
+    // Nobody waits for these events, and their own time is far off.
+    while rig.disk.syncs_waiting() == 0 {
+        thread::yield_now();
+    }
+    assert!(!waiting.is_finished());
+    block_on(calm.room());
+    rig.disk.pause_syncs(false);
+    waiting.join().unwrap();
+    assert_eq!((partition.durable_offset(), partition.is_crowded()), (partition.end_offset(), false));
+    // The limit over all topics, and a disk that fails: nobody waits for ever.
+    log.close();
+    let mut rig = threaded();
+    rig.options.unsynced_bytes_total = 1_000;
+    let (log, partition) = rig.with_topic();
+    let other = log.create_topic("other", 1, rig.topic.clone()).unwrap().partition(0).unwrap();
+    rig.disk.fail_sync(1, io::ErrorKind::Other);
+    other.append(batch(1, 2_000)).unwrap();
+    assert!(partition.is_crowded());
+    block_on(partition.room());
+    assert!(other.append(batch(1, 10)).is_err() && partition.append(batch(1, 10)).is_ok());
+    log.close();
+}
