@@ -35,8 +35,8 @@ pub struct Appended {
 impl Partition {
     /// Appends ONE batch of the stored format, whose checksum was verified.
     /// It is given its offsets, written to the file (not synced) and visible to
-    /// readers when this returns. Its bytes are copied once, so that the memory
-    /// kept is exactly the batch and not the request it came in.
+    /// readers when this returns. If nothing else holds its bytes they are kept
+    /// as they lie, with all the memory they lie in; else they are copied.
     ///
     /// A transactional batch begins its producer's transaction here, or goes on
     /// with it, until [`Partition::end_transaction`]. Whether the producer may
@@ -47,18 +47,18 @@ impl Partition {
     /// works again once there is space), `PartitionFailed`, `TopicDeleted`,
     /// `Closed` or `Io`.
     pub fn append(&self, batch: Bytes) -> Result<Appended, LogError> {
-        self.append_numbered(&batch, false)
+        self.append_numbered(batch, false)
     }
 
     /// The same for a producer whose every transaction has an epoch of its own:
     /// if it is not known here, its first batch must have sequence 0, so that
     /// a batch cannot overtake one before it that was refused.
     pub fn append_from_zero(&self, batch: Bytes) -> Result<Appended, LogError> {
-        self.append_numbered(&batch, true)
+        self.append_numbered(batch, true)
     }
 
-    fn append_numbered(&self, batch: &Bytes, from_zero: bool) -> Result<Appended, LogError> {
-        let header = self.check_batch(batch)?;
+    fn append_numbered(&self, batch: Bytes, from_zero: bool) -> Result<Appended, LogError> {
+        let header = self.check_batch(&batch)?;
         let mut writer = self.writer.lock();
         self.check_usable()?;
         if let Some(appended) = self.judge(&writer, &header, from_zero)? {
@@ -78,7 +78,7 @@ impl Partition {
         &self,
         writer: &mut Writer,
         header: &BatchHeader,
-        batch: &Bytes,
+        batch: Bytes,
         marker: Option<&EndMarker>,
     ) -> Result<Appended, LogError> {
         let base_offset = self.end_offset();
@@ -88,7 +88,7 @@ impl Partition {
             .ok_or_else(|| self.invalid("the partition has no offsets left"))?;
         let append_time_ms = self.shared.clock.now_ms();
         let mut header = BatchHeader { base_offset, ..*header };
-        let mut bytes = stored(batch, base_offset);
+        let mut bytes = self.stored(batch, base_offset);
         if self.topic.config.read().timestamp == TimestampType::LogAppendTime {
             set_append_time(&mut bytes, append_time_ms).map_err(|error| self.invalid(&error.to_string()))?;
             header.max_timestamp = append_time_ms;
@@ -201,6 +201,18 @@ impl Partition {
         writer.names_unsynced = true;
         self.segments.write().push(Arc::clone(&segment));
         Ok(segment)
+    }
+
+    /// The batch with its offset and our leader epoch in it.
+    fn stored(&self, batch: Bytes, base_offset: i64) -> BytesMut {
+        let mut bytes = batch.try_into_mut().unwrap_or_else(|batch| {
+            let mut copy = self.shared.buffers.take(batch.len());
+            copy.extend_from_slice(&batch);
+            copy
+        });
+        set_base_offset(&mut bytes, base_offset);
+        set_leader_epoch(&mut bytes, 0);
+        bytes
     }
 
     /// Writes at the segment's end. What was written of a refused batch is cut
@@ -400,12 +412,4 @@ impl Partition {
             self.write_closed(&ClosedSegment { segment, end_offset, producers });
         }
     }
-}
-
-/// The batch with its offset and our leader epoch in it.
-fn stored(batch: &Bytes, base_offset: i64) -> BytesMut {
-    let mut bytes = BytesMut::from(&batch[..]);
-    set_base_offset(&mut bytes, base_offset);
-    set_leader_epoch(&mut bytes, 0);
-    bytes
 }

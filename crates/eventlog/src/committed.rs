@@ -44,7 +44,7 @@ impl Partition {
         if known == Some(epoch) && (epoch > ran_in_epoch || !is_ongoing) {
             return Ok(None);
         }
-        self.place(&mut writer, &header, &batch, Some(marker)).map(Some)
+        self.place(&mut writer, &header, batch, Some(marker)).map(Some)
     }
 
     /// Refuses a batch that does not fit the producer's transaction. Looks at

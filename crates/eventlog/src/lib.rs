@@ -61,6 +61,7 @@
 
 mod append;
 mod backlog;
+mod buffers;
 mod changes;
 mod checkpoint;
 mod committed;
@@ -95,6 +96,7 @@ mod transactions;
 mod walk;
 
 pub use append::Appended;
+pub use buffers::Buffers;
 pub use changes::{Changes, Followed};
 pub use error::LogError;
 pub use log::EventLog;

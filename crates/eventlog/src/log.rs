@@ -1,5 +1,6 @@
 //! The log as a whole: its topics, its threads, its beginning and its end.
 
+use crate::buffers::Buffers;
 use crate::checkpoint::{self, Known};
 use crate::error::IoContext;
 use crate::meta::Meta;
@@ -460,6 +461,12 @@ fn maintain(shared: &Shared, stopped: &crossbeam_channel::Receiver<()>) {
 
 /// Where a log keeps its files; for whoever shows or measures them.
 impl EventLog {
+    /// Memory for batches on their way in and out: what the log lets go of is
+    /// there again for what comes next.
+    pub fn buffers(&self) -> &Arc<Buffers> {
+        &self.shared.buffers
+    }
+
     /// The folder that it was opened in.
     pub fn folder(&self) -> PathBuf {
         self.shared.root.clone()

@@ -8,12 +8,13 @@ use crate::partition::Partition;
 use crate::scan::{Scanner, follows};
 use crate::segment::Segment;
 use crate::walk::{Step, Walk};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use pluvio_foundation::{DiskFile, ErrorKind, limits};
 use pluvio_wire_kafka::WireError;
 use pluvio_wire_kafka::records::{
     BatchHeader, HEADER_BYTES, for_each_record, parse_header, set_leader_epoch, verify_crc,
 };
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A batch as it is stored: ready to be sent to a consumer.
@@ -157,8 +158,8 @@ impl Partition {
             if position >= end {
                 return Ok(Ended::AtEnd);
             }
-            let Some(chunk) = read_chunk(segment, file, position, end, *left, read.batches.is_empty())?
-            else {
+            let one_at_least = read.batches.is_empty();
+            let Some(chunk) = self.read_chunk(segment, file, position..end, *left, one_at_least)? else {
                 return Ok(Ended::Full);
             };
             let cut = position + (chunk.len() as u64) < end;
@@ -178,6 +179,36 @@ impl Partition {
                 }
             }
         }
+    }
+
+    /// The bytes at the beginning of `range`: as many as wanted, at least one
+    /// whole batch if `one_at_least`. `None` if nothing more is wanted.
+    fn read_chunk(
+        &self,
+        segment: &Segment,
+        file: &dyn DiskFile,
+        range: Range<u64>,
+        wanted: usize,
+        one_at_least: bool,
+    ) -> Result<Option<BytesMut>, LogError> {
+        let position = range.start;
+        let there = usize::try_from(range.end - position).unwrap_or(usize::MAX);
+        let mut length = wanted.min(there);
+        if one_at_least {
+            length = length.max(HEADER_BYTES.min(there));
+        } else if length < HEADER_BYTES {
+            return Ok(None);
+        }
+        let mut chunk = self.shared.buffers.take(length);
+        chunk.resize(length, 0);
+        file.read_exact_at(&mut chunk, position).doing("read", &segment.path)?;
+        let first = parse_header(&chunk).map_or(0, |header| header.total_bytes());
+        if one_at_least && first > length && first <= there && first <= limits::KAFKA_FRAME_BYTES_MAX {
+            chunk.resize(first, 0);
+            file.read_exact_at(&mut chunk[length..], position + length as u64)
+                .doing("read", &segment.path)?;
+        }
+        Ok(Some(chunk))
     }
 
     /// Where the batch that holds `offset`, or the first after it, begins, and
@@ -233,33 +264,6 @@ impl Partition {
     }
 }
 
-/// The bytes from `position` on: as many as wanted, at least one whole batch if
-/// `one_at_least`, at most up to `end`. `None` if nothing more is wanted.
-fn read_chunk(
-    segment: &Segment,
-    file: &dyn DiskFile,
-    position: u64,
-    end: u64,
-    wanted: usize,
-    one_at_least: bool,
-) -> Result<Option<Vec<u8>>, LogError> {
-    let there = usize::try_from(end - position).unwrap_or(usize::MAX);
-    let mut length = wanted.min(there);
-    if one_at_least {
-        length = length.max(HEADER_BYTES.min(there));
-    } else if length < HEADER_BYTES {
-        return Ok(None);
-    }
-    let mut chunk = vec![0; length];
-    file.read_exact_at(&mut chunk, position).doing("read", &segment.path)?;
-    let first = parse_header(&chunk).map_or(0, |header| header.total_bytes());
-    if one_at_least && first > length && first <= there && first <= limits::KAFKA_FRAME_BYTES_MAX {
-        chunk.resize(first, 0);
-        file.read_exact_at(&mut chunk[length..], position + length as u64).doing("read", &segment.path)?;
-    }
-    Ok(Some(chunk))
-}
-
 struct Taken {
     bytes: usize,
     stopped: Stopped,
@@ -277,7 +281,7 @@ enum Stopped {
 /// Slices whole batches off the chunk, up to `left` bytes. `cut`: the file goes
 /// on after the chunk. `expected`: the offset of the first batch, if known.
 fn take_batches(
-    mut chunk: Vec<u8>,
+    mut chunk: BytesMut,
     cut: bool,
     mut expected: Option<i64>,
     read: &mut Read,
@@ -316,7 +320,7 @@ fn take_batches(
         *left = left.saturating_sub(size);
         bytes += size;
     };
-    let chunk = Bytes::from(chunk);
+    let chunk = chunk.freeze();
     read.batches.extend(found.into_iter().map(|(from, header)| StoredBatch {
         bytes: chunk.slice(from..from + header.total_bytes()),
         base_offset: header.base_offset,

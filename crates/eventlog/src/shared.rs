@@ -1,6 +1,7 @@
 //! What all partitions of a log use together.
 
 use crate::backlog::Backlog;
+use crate::buffers::Buffers;
 use crate::checkpoint::{self, Known};
 use crate::error::IoContext;
 use crate::open_files::OpenFiles;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) options: LogOptions,
     pub(crate) space: SpaceGuard,
     pub(crate) tails: TailBudget,
+    pub(crate) buffers: Arc<Buffers>,
     pub(crate) open_files: OpenFiles,
     pub(crate) indexes: OpenFiles,
     pub(crate) syncs: SyncQueue,
@@ -79,13 +81,16 @@ impl Shared {
             removed_segments: cell("log_removed_segments"),
             compacted_bytes: cell("log_compacted_bytes"),
         };
+        let buffers = Arc::new(Buffers::default());
         Self {
             space: SpaceGuard::new(root.clone(), options.disk_reserve_bytes),
             tails: TailBudget::new(
                 options.tail_bytes_per_topic,
                 options.tail_bytes_total,
                 metrics.cell("log_tail_bytes", ""),
+                Arc::clone(&buffers),
             ),
+            buffers,
             open_files: OpenFiles::new(options.open_files_max),
             indexes: OpenFiles::new(INDEXES_MAX),
             syncs: SyncQueue::default(),

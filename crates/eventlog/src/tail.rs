@@ -5,6 +5,7 @@
 //! A partition's tail is always an unbroken run up to its newest batch. Locks
 //! here are leaves: none is taken while another one of them is held.
 
+use crate::buffers::Buffers;
 use crate::read::StoredBatch;
 use parking_lot::Mutex;
 use pluvio_foundation::metrics::Cell;
@@ -66,16 +67,24 @@ pub(crate) struct TailBudget {
     total_bytes: AtomicU64,
     topics: Mutex<Vec<Weak<TopicTail>>>,
     shown: Arc<Cell>,
+    /// Where the memory of batches that leave goes.
+    buffers: Arc<Buffers>,
 }
 
 impl TailBudget {
-    pub(crate) fn new(topic_bytes_max: usize, total_bytes_max: usize, shown: Arc<Cell>) -> Self {
+    pub(crate) fn new(
+        topic_bytes_max: usize,
+        total_bytes_max: usize,
+        shown: Arc<Cell>,
+        buffers: Arc<Buffers>,
+    ) -> Self {
         Self {
             topic_bytes_max: topic_bytes_max as u64,
             total_bytes_max: total_bytes_max as u64,
             total_bytes: AtomicU64::new(0),
             topics: Mutex::default(),
             shown,
+            buffers,
         }
     }
 
@@ -112,9 +121,11 @@ impl TailBudget {
 
     fn evict_oldest(&self, topic: &TopicTail) -> bool {
         let Some(tail) = topic.order.lock().pop_front() else { return false };
-        if let Some(batch) = tail.batches.lock().pop_front() {
+        let batch = tail.batches.lock().pop_front();
+        if let Some(batch) = batch {
             topic.bytes.fetch_sub(cost(&batch), Ordering::Relaxed);
             self.total_bytes.fetch_sub(cost(&batch), Ordering::Relaxed);
+            self.buffers.give(batch.bytes);
         }
         true
     }
@@ -163,7 +174,7 @@ mod tests {
 
     #[test]
     fn reads_whole_batches_from_the_middle() {
-        let budget = TailBudget::new(1 << 20, 1 << 20, Arc::default());
+        let budget = TailBudget::new(1 << 20, 1 << 20, Arc::default(), Arc::default());
         let (topic, tail) = (budget.new_topic(), Arc::default());
         for batch in 0..10 {
             budget.push(&topic, &tail, stored(100 + batch * 10, 50));
@@ -181,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_the_topic_leaves_first() {
-        let budget = TailBudget::new(1000, 1 << 20, Arc::default());
+        let budget = TailBudget::new(1000, 1 << 20, Arc::default(), Arc::default());
         let topic = budget.new_topic();
         let tails: [Arc<Tail>; 2] = Default::default();
         for batch in 0..10 {
@@ -198,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_largest_topic_gives_way() {
-        let budget = TailBudget::new(1 << 20, 10_000, Arc::default());
+        let budget = TailBudget::new(1 << 20, 10_000, Arc::default(), Arc::default());
         let (large, small) = (budget.new_topic(), budget.new_topic());
         let (large_tail, small_tail) = (Arc::default(), Arc::default());
         budget.push(&small, &small_tail, stored(0, 872));

@@ -66,7 +66,7 @@ async fn converse(
     broker: &Arc<Broker>,
 ) -> Result<(), DoorError> {
     let (sender, receiver) = mpsc::channel(UNDER_WAY_MAX);
-    let writing = write_answers(write, receiver, Arc::clone(&broker.counters));
+    let writing = write_answers(write, receiver, Arc::clone(broker));
     let mut writing = std::pin::pin!(writing);
     let reading = async {
         let result = read_requests(read, peer, broker, &sender).await;
@@ -87,7 +87,7 @@ async fn read_requests(
     broker: &Arc<Broker>,
     answers: &mpsc::Sender<Answer>,
 ) -> Result<(), DoorError> {
-    let mut frames = Frames::new(read);
+    let mut frames = Frames::new(read, Arc::clone(broker.log.buffers()));
     let produce = (ApiKey::Produce as i16).to_be_bytes();
     let frame_bytes_max = broker.options.frame_bytes_max;
     let bytes_max = |key: &[u8]| match key == produce {

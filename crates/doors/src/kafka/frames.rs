@@ -3,9 +3,11 @@
 //! keep without copying.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use pluvio_eventlog::Buffers;
 use pluvio_wire_kafka::frame::{LENGTH_BYTES, frame_bytes};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
@@ -15,8 +17,11 @@ use crate::DoorError;
 
 /// Bytes asked from the socket at once.
 const BUFFER_BYTES: usize = 64 << 10;
+/// The same after a large frame: the next one is likely large, too, and what
+/// of it lands in the buffer has to be copied out.
+const PEEK_BYTES: usize = 4 << 10;
 /// Frames larger than this get memory of their own, from the shared budget.
-const LARGE_BYTES: usize = 16 << 10;
+pub(crate) const LARGE_BYTES: usize = 16 << 10;
 /// A frame that began must move on within this time.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -25,6 +30,8 @@ const STALL: Duration = Duration::from_secs(30);
 pub(crate) struct Frames<R> {
     socket: R,
     buffer: BytesMut,
+    buffers: Arc<Buffers>,
+    after_large: bool,
 }
 
 /// A frame without its length, and its share of the budget if it is large.
@@ -34,8 +41,8 @@ pub(crate) struct Frame {
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    pub fn new(socket: R) -> Self {
-        Self { socket, buffer: BytesMut::new() }
+    pub fn new(socket: R, buffers: Arc<Buffers>) -> Self {
+        Self { socket, buffer: BytesMut::new(), buffers, after_large: false }
     }
 
     /// The next frame; `None` once the peer has no more. `bytes_max` gives the
@@ -57,7 +64,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let limit = bytes_max(&self.buffer[LENGTH_BYTES..LENGTH_BYTES + 2]);
         let length = frame_bytes(&self.buffer, limit)?.unwrap_or(0);
         let _ = self.buffer.split_to(LENGTH_BYTES);
-        match length > LARGE_BYTES {
+        self.after_large = length > LARGE_BYTES;
+        match self.after_large {
             true => self.large(length, budget).await.map(Some),
             false => self.small(length).await.map(Some),
         }
@@ -74,7 +82,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     async fn large(&mut self, length: usize, budget: &ByteBudget) -> Result<Frame, DoorError> {
         let taken = budget.take(length).await;
-        let mut frame = BytesMut::with_capacity(length);
+        let mut frame = self.buffers.take(length);
         let have = self.buffer.len().min(length);
         frame.extend_from_slice(&self.buffer.split_to(have));
         while frame.len() < length {
@@ -93,7 +101,9 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         if self.buffer.capacity() - self.buffer.len() < BUFFER_BYTES / 4 {
             self.buffer.reserve(BUFFER_BYTES);
         }
-        self.socket.read_buf(&mut self.buffer).await.map_err(failed)
+        let bytes = if self.after_large { PEEK_BYTES } else { BUFFER_BYTES };
+        let mut room = (&mut self.buffer).limit(bytes);
+        self.socket.read_buf(&mut room).await.map_err(failed)
     }
 }
 

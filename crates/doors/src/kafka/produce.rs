@@ -14,6 +14,7 @@ use pluvio_wire_kafka::{TopicRef, WireError};
 use super::broker::Broker;
 use super::codes::{self, Code};
 use super::dispatch::Call;
+use super::frames::LARGE_BYTES;
 use super::validate::check_produced;
 use super::writer::{Answer, Reply};
 use crate::DoorError;
@@ -45,6 +46,7 @@ impl Refusal {
 /// producer which wants no answers learns of a refusal.
 pub(crate) fn produce(call: &Call, request: ProduceRequest) -> Result<Answer, DoorError> {
     let acks = request.acks;
+    let alone = request.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>() == 1;
     let refuse_all = refusal_of_all(call, &request);
     let mut waiting = Vec::new();
     let mut answers = Vec::with_capacity(request.topics.len());
@@ -56,7 +58,7 @@ pub(crate) fn produce(call: &Call, request: ProduceRequest) -> Result<Answer, Do
             let index = part.index;
             let appended = match &refuse {
                 Some((code, message)) => Err(Refusal::new(*code, *message)),
-                None => append(&call.broker, &produced.topic, topic.as_deref(), part),
+                None => append(&call.broker, &produced.topic, topic.as_deref(), part, alone),
             };
             if let Ok(Appended { partition, .. }) = &appended {
                 call.pace.note(partition);
@@ -162,6 +164,7 @@ fn append(
     name: &TopicRef,
     topic: Option<&Topic>,
     part: ProducePartition,
+    alone: bool,
 ) -> Result<Appended, Refusal> {
     let unknown = match name {
         TopicRef::Name(_) => Code::UnknownTopicOrPartition,
@@ -181,6 +184,9 @@ fn append(
     if header.is_transactional() {
         return Err(Refusal::new(Code::InvalidTxnState, "transactions are not served"));
     }
+    // A large batch that is nearly all of its request is kept where it lies.
+    // While somebody holds it the log copies it, and keeps the batch only.
+    let _held = (!alone || batch.len() < LARGE_BYTES).then(|| batch.clone());
     match partition.append(batch) {
         Ok(at) => {
             let log_append_time_ms = match config.timestamp {

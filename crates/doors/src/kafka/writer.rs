@@ -10,11 +10,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use pluvio_eventlog::Buffers;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::broker::{Counters, Taken};
+use super::broker::{Broker, Taken};
 use crate::DoorError;
 
 /// Answers are sent once so many bytes are gathered.
@@ -54,7 +55,7 @@ pub(crate) enum Answer {
 pub(crate) async fn write_answers(
     mut socket: impl AsyncWrite + Unpin,
     mut answers: mpsc::Receiver<Answer>,
-    counters: Arc<Counters>,
+    broker: Arc<Broker>,
 ) -> Result<(), DoorError> {
     let mut gathered = Gathered::default();
     while let Some(answer) = answers.recv().await {
@@ -66,7 +67,7 @@ pub(crate) async fn write_answers(
                 Answer::Later(mut pending) => match poll_once(&mut pending).await {
                     Some(reply) => reply?,
                     None => {
-                        gathered.send(&mut socket, &counters).await?;
+                        gathered.send(&mut socket, &broker).await?;
                         pending.await?
                     }
                 },
@@ -76,7 +77,7 @@ pub(crate) async fn write_answers(
                 next = answers.try_recv().ok();
             }
         }
-        gathered.send(&mut socket, &counters).await?;
+        gathered.send(&mut socket, &broker).await?;
     }
     Ok(())
 }
@@ -107,9 +108,9 @@ impl Gathered {
     async fn send(
         &mut self,
         socket: &mut (impl AsyncWrite + Unpin),
-        counters: &Counters,
+        broker: &Broker,
     ) -> Result<(), DoorError> {
-        counters.bytes_out.add(self.bytes as u64);
+        broker.counters.bytes_out.add(self.bytes as u64);
         while !self.pieces.is_empty() {
             let mut slices = [IoSlice::new(&[]); PIECES];
             let mut count = 0;
@@ -121,7 +122,7 @@ impl Gathered {
             let written = written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             match written.map_err(|source| DoorError::socket("send an answer", source))? {
                 0 => return Err(DoorError::socket("send an answer", io::ErrorKind::WriteZero.into())),
-                written => self.advance(written),
+                written => self.advance(written, broker.log.buffers()),
             }
         }
         self.taken.clear();
@@ -129,14 +130,14 @@ impl Gathered {
         Ok(())
     }
 
-    fn advance(&mut self, mut written: usize) {
+    fn advance(&mut self, mut written: usize, buffers: &Buffers) {
         while let Some(piece) = self.pieces.front_mut() {
             if piece.len() > written {
                 piece.advance(written);
                 return;
             }
             written -= piece.len();
-            self.pieces.pop_front();
+            self.pieces.pop_front().into_iter().for_each(|sent| buffers.give(sent));
         }
     }
 }
