@@ -324,16 +324,19 @@ impl Partition {
         writer.unsynced_events = 0;
         let bytes = std::mem::take(&mut writer.unsynced_bytes);
         drop(writer);
-        let synced = if self.check_failed() { Ok(()) } else { self.sync_files(&segments, names) };
+        if !self.check_failed() {
+            match self.sync_files(&segments, names) {
+                Ok(()) => _ = self.durable.fetch_max(target, Ordering::AcqRel),
+                Err(error) => {
+                    self.fail(&format!("a sync failed ({error}), so what the disk holds is not known"));
+                }
+            }
+        }
+        // Whoever waits for room finds what became of the bytes it waited for.
         self.shared.backlog.remove(&self.topic.unsynced_bytes, bytes);
         if self.check_failed() {
             return;
         }
-        if let Err(error) = synced {
-            self.fail(&format!("a sync failed ({error}), so what the disk holds is not known"));
-            return;
-        }
-        self.durable.fetch_max(target, Ordering::AcqRel);
         self.durable_changed.notify_waiters();
         for closed in closed {
             self.write_closed(&closed);
