@@ -4,7 +4,6 @@ A test that a library cannot express (kafkajs knows no static members) is not ma
 """
 
 import random
-import time
 
 import kafka_client
 import pytest
@@ -12,8 +11,7 @@ from clients.base import ClientError, Record
 from harness import Pluvio, until
 from kafka_oracle import Kafka
 
-#: A day ago: what is older than a topic's retention may go at any time.
-AT = (int(time.time()) - 86_400) * 1_000
+AT = 1_700_000_000_000
 TEXT = b"the same words again and again "
 
 
@@ -42,9 +40,9 @@ def random_record(random):
     for name in random.sample(["trace", "ünïcode", "a.b-c", "x" * 40], random.randrange(4)):
         headers += [(name, content(50) or b"")] * random.randint(1, 2)
     key = content(40)
-    # A record without both is refused by some libraries.
+    # A record without both is refused by some libraries, a time of zero or before taken for "none".
     value = content(random.choice([20, 3_000]), least=1 if key is None else 0)
-    return Record(key, value, tuple(headers), AT + random.randrange(-10**8, 10**7))
+    return Record(key, value, tuple(headers), AT + random.randrange(-10**11, 10**9))
 
 
 class Produces:
@@ -57,7 +55,7 @@ class Produces:
         for compression in client.compressions:
             for small in (False, True):
                 some = records(60, len(sent))
-                client.produce("t", some, compression, idempotent=small, small_batches=small)
+                client.produce("t", some, compression, idempotent=small and client.idempotent, small_batches=small)
                 sent += some
         return sent
 
@@ -163,6 +161,8 @@ class Administers:
 
     def test_deletes_records(self, connect):
         client = connect()
+        if not client.delete_records:
+            pytest.skip(f"{client.name} cannot delete records")
         client.create_topic("t", 2)
         client.produce("t", records(100, partition=0) + records(20, 100, partition=1))
         client.truncate("t", {0: 60})
@@ -202,7 +202,8 @@ class Groups:
     def goes_on_where_the_group_was(self, client):
         committed = client.committed("g", "t")
         assert {p: offset for p, (offset, _) in committed.items()} == client.offsets("t", "latest")
-        assert {metadata for _, metadata in committed.values()} == {"at the end"}
+        if client.commit_metadata:
+            assert {metadata for _, metadata in committed.values()} == {"at the end"}
         client.produce("t", records(60, 700))
         third = client.join("g", ["t"])
         until("the third reads what is new", lambda: len(third.records()) >= 60)

@@ -10,12 +10,14 @@ import kafka_oracle
 import pytest
 from harness import DATA, Pluvio
 
+pytest_plugins = ["brokers"]
+
 
 def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=None, help="replays a random test")
     parser.addoption("--kills", type=int, default=50, help="how often test_kill kills the process")
-    parser.addoption("--broker", choices=["pluvio", "kafka"], default="pluvio",
-                     help="what the clients' suites talk to: kafka runs them against the oracle")
+    parser.addoption("--broker", choices=["pluvio", "kafka", "both"],
+                     help="what the clients' suites talk to: kafka runs them against the oracle; without it, a few run on both")
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def apache_kafka(tmp_path_factory):
 @pytest.fixture
 def broker(request):
     """A broker without topics and groups: a platform of its own, or with --broker kafka the oracle."""
-    if request.config.getoption("--broker") == "pluvio":
+    if request.config.getoption("--broker") != "kafka":
         return request.getfixturevalue("platform")()
     oracle = request.getfixturevalue("apache_kafka")
     request.addfinalizer(lambda: kafka_client.delete_everything(oracle.kafka))

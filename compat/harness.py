@@ -71,6 +71,8 @@ def until(what, ask, seconds=30.0, pause=0.05):
 class Pluvio:
     """One platform. Its ports stay the same through restarts, so clients reconnect as they would in life."""
 
+    name = "pluvio"
+
     def __init__(self, folder, pipeline=None, arguments=()):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """A real Apache Kafka, as the oracle: fetched from Maven Central, one KRaft node, and the tools that come with it.
 
 `Kafka(folder)` is started, stopped and killed as harness.Pluvio is, so that a test can be run against either.
-`tool("kafka-topics", …)` runs one of Kafka's own programs by its main class.
+`Tools().run("kafka-topics", …)` runs Kafka's own programs by their main class, `start_tool` one in its own process.
 
 By hand:
     python kafka_oracle.py serve --port 9092 [--folder DIR] [NAME=VALUE …]    # runs until Ctrl-C
@@ -10,6 +10,7 @@ By hand:
 
 import argparse
 import fcntl
+import json
 import os
 import pathlib
 import re
@@ -20,11 +21,13 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from harness import free_ports
 
 POM = pathlib.Path(__file__).resolve().parent / "apache_kafka" / "pom.xml"
+TOOLS_SOURCE = POM.with_name("Tools.java")
 VERSION = re.search(r"<kafka.version>(.*)</kafka.version>", POM.read_text()).group(1)
 
 MAIN_CLASSES = {
@@ -59,29 +62,37 @@ MAIN_CLASSES = {
 }
 
 # A tool lives for a second or two: quick to start matters, speed in the long run does not.
-SHORT_LIVED = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+SHORT_LIVED = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+
+# bin/NAME.sh, for suites that expect an unpacked Apache Kafka at $KAFKA_PATH.
+SCRIPT = """#!/bin/sh
+exec java {options} -cp "$(dirname "$0")/../libs/*:$CLASSPATH" {main_class} "$@"
+"""
 
 
 def cache():
     return pathlib.Path(os.environ.get("PLUVIO_CACHE", pathlib.Path.home() / ".cache/pluvio"))
 
 
-def fetched(folder, how):
-    """`folder`, made by `how(new_folder)` if it is not there yet; two at once wait for each other."""
+def fetched(folder, how, recipe=""):
+    """`folder`, made by `how(new_folder)` if it is not there, or if another recipe made it; two at once wait for each other."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_name(folder.name + ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
+        made_by = folder / "recipe.txt"
+        if not folder.exists() or (recipe and not (made_by.exists() and made_by.read_text() == recipe)):
             new = folder.with_name(folder.name + ".new")
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir()
             how(new)
+            (new / "recipe.txt").write_text(recipe)
+            shutil.rmtree(folder, ignore_errors=True)
             new.rename(folder)
     return folder
 
 
 def run_or_say(command, **options):
-    """Runs a command of the installation; its output is in the error if it fails."""
+    """Runs a command of an installation; its output is in the error if it fails."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, errors="replace", **options)
     if done.returncode != 0:
@@ -91,36 +102,73 @@ def run_or_say(command, **options):
 def fetch_jars(folder):
     shutil.copy(POM, folder / "pom.xml")
     run_or_say(["mvn", "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={folder / 'libs'}"],
-               cwd=folder, timeout=600)
+               cwd=folder, timeout=900)
     (folder / "bin").mkdir()
-    for name in MAIN_CLASSES:
+    for name, main_class in {**MAIN_CLASSES, "kafka-run-class": ""}.items():
         script = folder / "bin" / f"{name}.sh"
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{pathlib.Path(__file__).resolve()}" {name} "$@"\n')
+        script.write_text(SCRIPT.format(options=" ".join(SHORT_LIVED), main_class=main_class))
         script.chmod(0o755)
 
 
 def home():
     """The folder with `libs/` and `bin/*.sh`, fetched once per version."""
-    return fetched(cache() / f"kafka-{VERSION}", fetch_jars)
+    return fetched(cache() / f"kafka-{VERSION}", fetch_jars, POM.read_text() + SCRIPT + repr((MAIN_CLASSES, SHORT_LIVED)))
 
 
 def java(main_class, *arguments, options=()):
     """The command that runs a main class with everything of Apache Kafka on its class path."""
-    return ["java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Djava.awt.headless=true", *options,
-            "-cp", f"{home()}/libs/*", main_class, *map(str, arguments)]
+    return ["java", *options, "-cp", f"{home()}/libs/*", main_class, *map(str, arguments)]
 
 
 def tool_command(name, *arguments):
     return java(MAIN_CLASSES[name], *arguments, options=[*SHORT_LIVED, "-Xmx256m"])
 
 
-def tool(name, *arguments, input=None, timeout=120, check=True):
-    """Runs one of Kafka's programs to its end. With `check`, its failure is an error that shows what it said."""
-    done = subprocess.run(tool_command(name, *arguments), capture_output=True, text=True, timeout=timeout,
-                          **({"input": input} if input is not None else {"stdin": subprocess.DEVNULL}))
-    if check and done.returncode != 0:
-        raise AssertionError(f"{name} {' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stderr}{done.stdout}")
-    return done
+class Tools:
+    """Kafka's programs, one after the other in one Java process (apache_kafka/Tools.java): most starts are saved."""
+
+    def __init__(self):
+        self.process = None
+
+    def start(self):
+        command = java(str(TOOLS_SOURCE), options=[*SHORT_LIVED, "-Xmx512m"])
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def run(self, name, *arguments, input="", timeout=120, check=True):
+        """Runs one program to its end. With `check`, its failure is an error that shows what it said."""
+        if self.process is None:
+            self.start()
+        arguments = [str(each) for each in arguments]
+        late = threading.Timer(timeout, self.process.kill)
+        late.start()
+        try:
+            self.process.stdin.write(json.dumps({"main": MAIN_CLASSES[name], "args": arguments, "input": input}) + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        except OSError:
+            answer = ""
+        finally:
+            late.cancel()
+        said = f"{name} {' '.join(arguments)}"
+        if not answer:
+            self.stop()
+            raise AssertionError(f"{said} had no end within {timeout} s, or took its Java process down")
+        done = json.loads(answer)
+        if check and done["code"] != 0:
+            raise AssertionError(f"{said} ended with {done['code']}:\n{done['err']}{done['out']}")
+        return subprocess.CompletedProcess([name, *arguments], done["code"], done["out"], done["err"])
+
+
+def start_tool(name, *arguments, **options):
+    """Starts a program in a process of its own, for what runs beside something else. Its output is text in pipes."""
+    return subprocess.Popen(tool_command(name, *arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, **options)
 
 
 def brokers_in_metadata(port):
@@ -170,6 +218,8 @@ class Kafka:
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "allow.everyone.if.no.acl.found": "true",
         }
 
     @property
@@ -183,13 +233,13 @@ class Kafka:
 
     def format(self, *arguments):
         """Prepares the storage, once; more arguments (such as --add-scram) go to the storage tool."""
-        tool("kafka-storage", "format", "--config", self.write_properties(), "--cluster-id", "cGx1dmlvLW9yYWNsZS0wMQ",
-             "--ignore-formatted", *arguments)
+        run_or_say(tool_command("kafka-storage", "format", "--config", self.write_properties(), "--ignore-formatted",
+                                "--cluster-id", "cGx1dmlvLW9yYWNsZS0wMQ", *arguments))
 
     def command(self):
         return java(MAIN_CLASSES["kafka-server-start"], self.write_properties(),
                     options=[f"-Xmx{self.heap}", f"-Xms{self.heap}", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
-                             "-Dorg.slf4j.simpleLogger.showDateTime=true", *self.java_options])
+                             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true", *self.java_options])
 
     def start(self, wait=True, seconds=120.0):
         """Starts the process; with `wait`, returns when it serves: the seconds that took."""

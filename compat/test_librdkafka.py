@@ -1,0 +1,79 @@
+"""librdkafka's own tests (its test-runner, as published) against Pluvio, and a few of them against Apache Kafka.
+
+librdkafka/allow.txt holds those that pass and only grows; librdkafka/known_failures.txt says why the others are not in it.
+"""
+
+import pathlib
+import threading
+
+import pytest
+from brokers import KINDS
+from librdkafka_suite import broker_tests, cases, run_all
+
+LISTS = pathlib.Path(__file__).resolve().parent / "librdkafka"
+ALLOWED = cases(LISTS / "allow.txt")
+# One of each kind: that the oracle agrees is shown by running all with `--broker kafka`, which takes minutes.
+ORACLE = {"0004", "0012", "0017", "0019", "0034", "0044", "0054", "0073", "0099", "0112", "0118", "0130"}
+WITHOUT_AUTO_CREATE = {
+    "pluvio": {"arguments": ["--auto-create-topics", "false"]},
+    "kafka": {"properties": {"auto.create.topics.enable": "false"}},
+}
+
+
+def known_failures():
+    """{name: why it is not in allow.txt}."""
+    lines = (LISTS / "known_failures.txt").read_text().splitlines()
+    return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_every_test_of_a_broker_is_in_one_of_the_lists():
+    allowed, known = {case.name for case in ALLOWED}, set(known_failures())
+    assert allowed | known == set(broker_tests())
+    assert not allowed & known
+
+
+class Session:
+    """The nodes and runs of one kind; a second node, without automatic topics, is made when a test asks for it."""
+
+    def __init__(self, kind, folder, chosen):
+        self.kind, self.folder, self.lock, self.nodes = kind, folder, threading.Lock(), {}
+        self.futures = run_all(chosen, self.address, folder / "runs")
+
+    def address(self, ways):
+        creates = "noautocreate" not in ways
+        with self.lock:
+            if creates not in self.nodes:
+                more = {} if creates else WITHOUT_AUTO_CREATE[self.kind]
+                self.nodes[creates] = node = KINDS[self.kind](self.folder / f"creates-{creates}", **more)
+                node.start()
+            return self.nodes[creates].kafka
+
+
+@pytest.fixture(scope="session")
+def session(request, tmp_path_factory):
+    """All chosen tests of one kind, under way. The end of the session waits for those that nobody waited for."""
+    kind = request.param
+    chosen = [item.callspec.params["case"] for item in request.session.items
+              if "case" in getattr(item, "fixturenames", ()) and item.callspec.params["session"] == kind]
+    one = Session(kind, tmp_path_factory.mktemp(f"librdkafka-{kind}"), chosen)
+    yield one
+    for future in one.futures.values():
+        future.cancel() or future.result()
+    for node in one.nodes.values():
+        node.kill()
+
+
+def pytest_generate_tests(metafunc):
+    if "case" not in metafunc.fixturenames:
+        return
+    asked = metafunc.config.getoption("--broker")
+    wanted = [(kind, case) for kind in KINDS for case in ALLOWED
+              if asked in (kind, "both") or asked is None and (kind == "pluvio" or case.number in ORACLE)]
+    metafunc.parametrize("session, case", wanted, indirect=["session"], ids=lambda value: str(value), scope="session")
+
+
+def test_librdkafka(session, case):
+    outcome = session.futures[case].result()
+    assert outcome.of(case) == "PASSED", f"{outcome.reason()}\n{outcome.log[-3_000:]}"
+
+
