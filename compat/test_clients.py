@@ -5,6 +5,7 @@ import time
 
 import kafka
 import pytest
+from client_suite import AT
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from harness import until
@@ -56,7 +57,7 @@ def test_confluent_idempotent_keeps_order_keys_headers_and_timestamps(platform):
     p = platform()
     create_topic(p.kafka, "t")
     producer = Producer({"bootstrap.servers": p.kafka, "enable.idempotence": True, "linger.ms": 1, "batch.num.messages": 50})
-    at = 1_700_000_000_000
+    at = AT
     for i in range(1_000):
         producer.produce("t", f"{i}", key=f"k{i % 7}", headers=[("n", f"{i}".encode()), ("n", b"again"), ("empty", None)], timestamp=at + i)
     producer.produce("t", None, key="tombstone")
@@ -73,7 +74,7 @@ def test_confluent_offsets_by_timestamp_and_watermarks(platform):
     p = platform()
     create_topic(p.kafka, "t")
     producer = Producer({"bootstrap.servers": p.kafka})
-    at = 1_700_000_000_000
+    at = AT
     for i in range(500):
         producer.produce("t", f"{i}", timestamp=at + 1_000 * i, partition=0)
     producer.flush(30)
@@ -284,6 +285,17 @@ def test_kcat_group_consumer_resumes(platform):
     second = kcat(p, *group).splitlines()
     assert sorted(first) == sorted(VALUES[:1_000])
     assert sorted(second) == sorted(VALUES[1_000:])
+
+
+def test_kcat_reads_from_one_time_to_another(platform):
+    p = platform()
+    create_topic(p.kafka, "t")
+    producer = Producer({"bootstrap.servers": p.kafka})
+    for i in range(100):
+        producer.produce("t", f"{i}", timestamp=AT + i)
+    producer.flush(30)
+    lines = kcat(p, "-C", "-t", "t", "-o", f"s@{AT + 40}", "-o", f"e@{AT + 50}", "-q").split()
+    assert lines == [b"%d" % i for i in range(40, 50)]
 
 
 def test_kcat_makes_a_topic_by_writing_to_it(platform):

@@ -4,7 +4,7 @@ import random
 import subprocess
 
 import pytest
-from client_suite import random_record, records, tell_apart
+from client_suite import AT, random_record, records, tell_apart
 from clients.aio import Aio
 from clients.base import Record
 from clients.confluent import Confluent
@@ -51,8 +51,7 @@ def test_every_client_reads_what_every_client_wrote(clients, seed):
         for compression in writer.compressions:
             for small_batches in (False, True):
                 some = [random_record(rng)._replace(partition=partition) for _ in range(40)]
-                writer.produce("t", some, compression, idempotent=small_batches and writer.idempotent,
-                               small_batches=small_batches)
+                writer.produce("t", some, compression, idempotent=small_batches, small_batches=small_batches)
                 written[partition] += [r.content for r in some]
     for reader in clients:
         found = reader.read("t", sum(map(len, written)), {p: 0 for p in range(len(clients))})
@@ -99,7 +98,7 @@ def test_equal_keys_go_to_the_same_partition_whoever_writes(clients):
     placed = []
     for client in clients:
         client.create_topic(client.name, 13)
-        client.produce(client.name, [Record(key, client.name.encode(), (), 1) for key in keys])
+        client.produce(client.name, [Record(key, client.name.encode(), (), AT) for key in keys])
         found = clients[0].read(client.name, len(keys), {p: 0 for p in range(13)})
         placed.append({r.key: r.partition for r in found})
     for client, each in zip(clients, placed, strict=True):

@@ -5,11 +5,11 @@ import json
 import subprocess
 
 import pytest
+from client_suite import AT
 from clients.base import Record
 from clients.confluent import Confluent
 from clients.prepared import java_program, tool
 
-AT = 1_700_000_000_000
 # What Spark needs of a Java that keeps its insides to itself.
 OPENED = ["java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util",
           "java.util.concurrent", "java.util.concurrent.atomic", "sun.nio.ch", "sun.nio.cs", "sun.security.action",
@@ -88,7 +88,7 @@ def test_flink_copies_a_topic_through_a_failure(client, guarantee):
         client.create_topic(topic, 2)
     client.produce("in", given(2_000), "zstd")
     output = run_java("flink", "FlinkJob", client.address, guarantee)
-    assert "failed once and ended" in output
+    assert "failed once and ended" in output, (client.offsets("in", "latest"), client.offsets("out", "latest"))
     wanted = contents(client.read("in", 2_000, {0: 0, 1: 0}))
     if guarantee == "exactly-once":
         found = client.read("out", 2_000, {0: 0, 1: 0}, committed=True)

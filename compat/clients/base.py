@@ -9,6 +9,8 @@ import threading
 import time
 from typing import NamedTuple
 
+from harness import until
+
 
 class Record(NamedTuple):
     """A record as read (or, with partition and timestamp left out, as it is to be written)."""
@@ -35,15 +37,9 @@ class Client:
 
     name = "?"
     compressions = ("none", "gzip", "snappy", "lz4", "zstd")
-    #: Names of assignment strategies; those with "cooperative" in it keep partitions while rebalancing.
+    #: Names of assignment strategies; "server" is KIP-848, where the broker assigns.
     strategies = ("range",)
     static_members = True
-    idempotent = True
-    transactions = True
-    #: Whether offsets can be committed with a text of the consumer's.
-    commit_metadata = True
-    #: Whether group and topic administration is part of the library.
-    delete_records = True
     SECONDS = 30
 
     def __init__(self, address):
@@ -84,6 +80,12 @@ class Client:
         """A `Transactional` producer, initialized."""
         raise NotImplementedError
 
+    def consuming_transaction(self, group, topic, count, transactional_id):
+        """A member of a group that has read `count` records, and the producer whose transactions its offsets join."""
+        member = self.join(group, [topic])
+        until(f"{count} records are read", lambda: len(member.records()) == count)
+        return member, self.transaction(transactional_id)
+
     def create_topic(self, topic, partitions, config=None):
         raise NotImplementedError
 
@@ -113,6 +115,7 @@ class Client:
         raise NotImplementedError
 
     def delete_group(self, group):
+        """None in the place of this method: the library cannot."""
         raise NotImplementedError
 
     def truncate(self, topic, before):

@@ -76,11 +76,14 @@ class Confluent(Client):
 
     def join(self, group, topics, strategy=None, static=None, **options):
         more = {"group.instance.id": static} if static else {}
-        if strategy:
-            more["partition.assignment.strategy"] = strategy
+        if strategy == "server":
+            more["group.protocol"] = "consumer"
+        else:
+            more |= {"heartbeat.interval.ms": 300, "session.timeout.ms": 10_000}
+            more |= {"partition.assignment.strategy": strategy} if strategy else {}
         consumer = Consumer({
             **self.common, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False,
-            "enable.auto.offset.store": False, "heartbeat.interval.ms": 300, "session.timeout.ms": 10_000, **more, **options,
+            "enable.auto.offset.store": False, **more, **options,
         })
         return self.keep(ConfluentMember(consumer, topics))
 

@@ -115,7 +115,7 @@ public final class FlinkJob {
         @Override
         public Copied map(Copied copied) throws Exception {
             if (!FAILED.get()) {
-                Thread.sleep(5);
+                Thread.sleep(20);
             }
             if (left > 0 && --left == 0 && FAILED.compareAndSet(false, true)) {
                 throw new IllegalStateException("the failure this job is made for");

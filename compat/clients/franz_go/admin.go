@@ -117,7 +117,12 @@ func groups(p *program, ctx context.Context, _ *request) (any, error) {
 	return found.Groups(), err
 }
 
+// group asks for a group of either protocol: each has a request of its own.
 func group(p *program, ctx context.Context, r *request) (any, error) {
+	newer, err := p.admin.DescribeConsumerGroups(ctx, r.Group)
+	if err == nil && newer.Error() == nil {
+		return []any{newer[r.Group].State, len(newer[r.Group].Members)}, nil
+	}
 	found, err := p.admin.DescribeGroups(ctx, r.Group)
 	if err == nil {
 		err = found.Error()

@@ -45,7 +45,9 @@ func (m *member) options(r *request) []kgo.Opt {
 		kgo.SessionTimeout(10 * time.Second), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.OnPartitionsAssigned(given), kgo.OnPartitionsRevoked(taken), kgo.OnPartitionsLost(taken),
 	}
-	if balancer, named := strategies[r.Strategy]; named {
+	if r.Strategy == "server" {
+		options = append(options, kgo.ServerSideBalancer())
+	} else if balancer, named := strategies[r.Strategy]; named {
 		options = append(options, kgo.Balancers(balancer))
 	}
 	if r.Static != "" {

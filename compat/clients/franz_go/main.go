@@ -28,6 +28,7 @@ type request struct {
 	Idempotent   bool              `json:"idempotent"`
 	SmallBatches bool              `json:"small_batches"`
 	Count        int               `json:"count"`
+	Seconds      int               `json:"seconds"`
 	Starts       map[int32]int64   `json:"starts"`
 	Committed    bool              `json:"committed"`
 	At           any               `json:"at"`

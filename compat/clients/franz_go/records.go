@@ -129,6 +129,8 @@ func read(p *program, ctx context.Context, r *request) (any, error) {
 		return nil, err
 	}
 	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(r.Seconds)*time.Second)
+	defer cancel()
 	found := [][]any{}
 	for len(found) < r.Count {
 		fetches := client.PollFetches(ctx)
