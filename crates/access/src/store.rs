@@ -1,6 +1,7 @@
 //! The durable list of users, rules and quotas. Readers work on what was there
 //! when they asked; a change is written before anyone sees it.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +28,16 @@ const TEXT_BYTES_MAX: usize = 512;
 struct State {
     contents: Contents,
     rules: Rules,
+    /// The file they were read from or written to.
+    bytes: Vec<u8>,
+}
+
+impl State {
+    fn decode(path: &Path, bytes: Vec<u8>) -> Result<Self, AccessError> {
+        let corrupt = |reason| AccessError::Corrupt { path: path.display().to_string(), reason };
+        let contents = record::decode(&bytes).map_err(corrupt)?;
+        Ok(Self { rules: Rules::new(&contents.acls), contents, bytes })
+    }
 }
 
 /// Users, rules and quotas. Shared by reference; every method is atomic, those
@@ -38,6 +49,26 @@ pub struct Access {
     state: RwLock<Arc<State>>,
     /// One change at a time.
     changing: Mutex<()>,
+    between_processes: Option<File>,
+}
+
+/// A lock held; given back when dropped.
+struct Alone<'a>(&'a File);
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        // The system gives it back at the latest with the process.
+        let _ = self.0.unlock();
+    }
+}
+
+/// What the file says; nothing if there is none.
+fn read(path: &Path, disk: &dyn Disk) -> Result<State, AccessError> {
+    match disk.read(path, FILE_BYTES_MAX) {
+        Ok(bytes) => State::decode(path, bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::default()),
+        Err(source) => Err(AccessError::Io { path: path.display().to_string(), source }),
+    }
 }
 
 impl Access {
@@ -47,14 +78,33 @@ impl Access {
     /// The file cannot be read or understood.
     pub fn open(folder: &Path, disk: Arc<dyn Disk>) -> Result<Self, AccessError> {
         let path = folder.join(ACCESS_FILE);
-        let contents = match disk.read(&path, FILE_BYTES_MAX) {
-            Ok(bytes) => record::decode(&bytes)
-                .map_err(|reason| AccessError::Corrupt { path: path.display().to_string(), reason })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Contents::default(),
-            Err(source) => return Err(AccessError::Io { path: path.display().to_string(), source }),
-        };
-        let state = State { rules: Rules::new(&contents.acls), contents };
-        Ok(Self { path, disk, state: RwLock::new(Arc::new(state)), changing: Mutex::new(()) })
+        let state = RwLock::new(Arc::new(read(&path, disk.as_ref())?));
+        Ok(Self { path, disk, state, changing: Mutex::new(()), between_processes: None })
+    }
+
+    /// The same, for a file that several processes may change: `lock` is a file
+    /// beside it, which each locks while it changes something.
+    #[must_use]
+    pub fn shared(self, lock: File) -> Self {
+        Self { between_processes: Some(lock), ..self }
+    }
+
+    /// Reads what another process may have changed. Without a change it costs
+    /// reading the file.
+    ///
+    /// # Errors
+    /// The file cannot be read or understood; what was read before then counts.
+    pub fn refresh(&self) -> Result<(), AccessError> {
+        let _one = self.changing.lock();
+        self.read_again()
+    }
+
+    fn read_again(&self) -> Result<(), AccessError> {
+        let state = read(&self.path, self.disk.as_ref())?;
+        if state.bytes != self.state().bytes {
+            *self.state.write() = Arc::new(state);
+        }
+        Ok(())
     }
 
     fn state(&self) -> Arc<State> {
@@ -67,6 +117,7 @@ impl Access {
         change: impl FnOnce(&mut Contents) -> Result<T, AccessError>,
     ) -> Result<T, AccessError> {
         let _one = self.changing.lock();
+        let _alone = self.alone()?;
         let present = self.state();
         let mut contents = present.contents.clone();
         let done = change(&mut contents)?;
@@ -77,9 +128,19 @@ impl Access {
         let bytes =
             record::encode(&contents).map_err(|reason| AccessError::Corrupt { path: path(), reason })?;
         self.disk.replace(&self.path, &bytes).map_err(|source| AccessError::Io { path: path(), source })?;
-        let state = State { rules: Rules::new(&contents.acls), contents };
+        let state = State { rules: Rules::new(&contents.acls), contents, bytes };
         *self.state.write() = Arc::new(state);
         Ok(done)
+    }
+
+    /// Keeps other processes from changing the file, and reads what they did.
+    fn alone(&self) -> Result<Option<Alone<'_>>, AccessError> {
+        let Some(lock) = &self.between_processes else { return Ok(None) };
+        let failed = |source| AccessError::Io { path: self.path.display().to_string(), source };
+        lock.lock().map_err(failed)?;
+        let alone = Alone(lock);
+        self.read_again()?;
+        Ok(Some(alone))
     }
 
     /// All users, by name, with the hash and iterations of each credential.

@@ -49,6 +49,17 @@ pub enum DoorError {
         /// Why, if known, beginning with ": ".
         reason: Option<String>,
     },
+    /// A certificate, a key or what is made of them.
+    #[error("TLS: {what}: {reason}")]
+    Tls {
+        /// Which file or step.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A peer asked for more than its proof allows.
+    #[error("the peer was sent away: {0}")]
+    Unproven(&'static str),
     /// A limit of this door.
     #[error("{what}: {count} is over the limit of {count_max}")]
     Limit {
@@ -78,6 +89,8 @@ impl DoorError {
                 _ => ErrorKind::Invalid,
             },
             Self::Closed { .. } => ErrorKind::Unavailable,
+            Self::Tls { .. } => ErrorKind::Invalid,
+            Self::Unproven(_) => ErrorKind::Denied,
             Self::Limit { .. } => ErrorKind::TooLarge,
         }
     }

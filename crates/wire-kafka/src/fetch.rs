@@ -189,16 +189,18 @@ impl FetchedPartition {
 }
 
 /// A whole response frame, in pieces to be sent one after the other. The
-/// session is 0 if there is none.
+/// session is 0 if there is none; the client is to wait `throttle_time_ms`
+/// milliseconds before it asks for more.
 pub fn encode_response(
     version: i16,
     correlation_id: i32,
+    throttle_time_ms: i32,
     (error_code, session_id): (i16, i32),
     topics: &[FetchedTopic],
 ) -> Result<Vec<Bytes>, WireError> {
     let flexible = version >= FLEXIBLE_FROM;
     let mut pieces = Pieces::new(begin_response(ApiKey::Fetch, version, correlation_id));
-    pieces.out.put_i32(0);
+    pieces.out.put_i32(throttle_time_ms);
     if version >= 7 {
         pieces.out.put_i16(error_code);
         pieces.out.put_i32(session_id);

@@ -141,10 +141,12 @@ pub struct ProducedPartition {
     pub error_message: Option<String>,
 }
 
-/// A whole response frame.
+/// A whole response frame; the client is to wait `throttle_time_ms`
+/// milliseconds before it sends more.
 pub fn encode_response(
     version: i16,
     correlation_id: i32,
+    throttle_time_ms: i32,
     topics: &[ProducedTopic],
 ) -> Result<Bytes, WireError> {
     let flexible = version >= FLEXIBLE_FROM;
@@ -159,7 +161,7 @@ pub fn encode_response(
         put_tags(&mut out, flexible);
     }
     if version >= 1 {
-        out.put_i32(0);
+        out.put_i32(throttle_time_ms);
     }
     put_tags(&mut out, flexible);
     seal(out)

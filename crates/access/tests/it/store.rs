@@ -160,3 +160,25 @@ fn rules_are_checked_found_and_removed() {
     );
     assert_eq!(access.acls(&all()), [acl("*", Operation::Describe)]);
 }
+
+#[test]
+fn processes_share_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let lock = std::fs::File::create(folder.path().join("access.lock")).unwrap();
+        Access::open(folder.path(), Arc::new(pluvio_foundation::RealDisk)).unwrap().shared(lock)
+    };
+    let (one, other) = (open(), open());
+    one.change_users(&[set("kim", Hash::Sha256)]).unwrap();
+    assert!(other.users().is_empty());
+    other.refresh().unwrap();
+    assert_eq!(other.users().len(), 1);
+    one.change_users(&[set("tim", Hash::Sha256)]).unwrap();
+    // A change is made to what is there, not to what was read before.
+    other.change_users(&[set("jim", Hash::Sha256)]).unwrap();
+    one.refresh().unwrap();
+    assert_eq!(one.users().len(), 3);
+    std::fs::write(folder.path().join("access.json"), "{").unwrap();
+    assert!(one.refresh().is_err());
+    assert_eq!(one.users().len(), 3);
+}

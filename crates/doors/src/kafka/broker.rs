@@ -13,6 +13,7 @@ use super::fetch::Sessions;
 use super::groups::Groups;
 use super::offsets::OffsetStore;
 use super::security::Security;
+use super::throttle::Throttle;
 use crate::DoorError;
 
 /// What can be set about the Kafka door.
@@ -94,6 +95,8 @@ pub(crate) struct Counters {
     pub bytes_out: Arc<Cell>,
     /// Connections closed because of what the peer sent.
     pub malformed: Arc<Cell>,
+    /// Proofs of who a peer is that were wrong.
+    pub refused_proofs: Arc<Cell>,
     /// Batches refused for a reason that is the server's.
     pub produce_failures: Arc<Cell>,
     requests: Vec<(i16, Arc<Cell>)>,
@@ -112,6 +115,7 @@ impl Counters {
             bytes_in: cell("door_kafka_bytes_in"),
             bytes_out: cell("door_kafka_bytes_out"),
             malformed: cell("door_kafka_malformed_closes"),
+            refused_proofs: cell("door_kafka_refused_authentications"),
             produce_failures: cell("door_kafka_produce_failures"),
             requests: requests.collect(),
         }
@@ -209,6 +213,7 @@ pub struct Broker {
     pub(crate) sessions: Sessions,
     pub(crate) groups: Arc<Groups>,
     pub(crate) offsets: OffsetStore,
+    pub(crate) throttle: Throttle,
     pub(crate) requests_budget: ByteBudget,
     pub(crate) answers_budget: ByteBudget,
 }
@@ -232,6 +237,7 @@ impl Broker {
             offsets,
             counters: Arc::new(Counters::new(metrics)),
             complaints: Complaints::default(),
+            throttle: Throttle::default(),
             requests_budget: ByteBudget::new(options.requests_bytes_max),
             answers_budget: ByteBudget::new(options.answers_bytes_max),
             log,

@@ -1,6 +1,7 @@
 //! The one place where our errors become the protocol's error codes.
 
 pub(crate) use kafka_protocol::error::ResponseError as Code;
+use pluvio_access::AccessError;
 use pluvio_eventlog::LogError;
 use pluvio_foundation::ErrorKind;
 use pluvio_wire_kafka::WireError;
@@ -43,6 +44,15 @@ pub(crate) fn of_batch(error: &WireError) -> Code {
         WireError::Magic(_) => Code::UnsupportedForMessageFormat,
         WireError::Compression(_) => Code::UnsupportedCompressionType,
         _ => Code::InvalidRecord,
+    }
+}
+
+/// What a client is told about a change of access that was not made.
+pub(crate) fn of_access(error: &AccessError) -> Code {
+    match error.kind() {
+        ErrorKind::NotFound => Code::ResourceNotFound,
+        ErrorKind::TooLarge => Code::PolicyViolation,
+        other => of_kind(other),
     }
 }
 

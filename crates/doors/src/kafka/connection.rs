@@ -4,6 +4,7 @@
 //! disk. Every other request is carried out when all answers before it are
 //! made, as if the connection did one thing at a time.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +12,12 @@ use std::time::Duration;
 use kafka_protocol::messages::ApiKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::{timeout, timeout_at};
 
 use super::broker::Broker;
-use super::dispatch::{Peer, handle};
 use super::frames::Frames;
-use super::guard::Rights;
+use super::security::{PROOF_TIME, Session, Turn, UNPROVEN_FRAME_BYTES_MAX, user_of};
 use super::writer::{Answer, write_answers};
 use crate::DoorError;
 
@@ -27,23 +28,27 @@ const PLAIN_REQUEST_BYTES_MAX: usize = 4 << 20;
 /// How long answers may take once the peer sends no more requests.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// Where a connection comes from, and its place among the newcomers.
+#[derive(Debug)]
+pub(crate) struct From {
+    pub address: SocketAddr,
+    pub newcomer: OwnedSemaphorePermit,
+}
+
 /// Serves one peer until it leaves, misbehaves or the door closes.
 pub(crate) async fn serve_connection(
     stream: TcpStream,
-    address: SocketAddr,
+    from: From,
     broker: Arc<Broker>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let _count = broker.counters.connection();
+    let address = from.address;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%address, %error, "no TCP_NODELAY");
     }
-    let (read, write) = stream.into_split();
-    let host: Arc<str> = address.ip().to_string().into();
-    let rights = Rights::of_unknown(broker.options.security.as_ref(), host);
-    let peer = Peer { host: format!("/{}", address.ip()).into(), rights, pace: Arc::default() };
     let result = tokio::select! {
-        result = converse(read, write, &peer, &broker) => result,
+        result = greet(stream, from, &broker) => result,
         _ = shutdown.wait_for(|closing| *closing) => Ok(()),
     };
     match result {
@@ -53,23 +58,42 @@ pub(crate) async fn serve_connection(
         }
         Err(error) => {
             broker.counters.malformed.add(1);
-            tracing::warn!(%address, %error, "connection closed");
+            if broker.complaints.is_due(broker.monotonic_ms()) {
+                tracing::warn!(%address, %error, "connection closed");
+            }
         }
     }
+}
+
+/// Agrees on encryption, if the door wants it, and converses.
+async fn greet(stream: TcpStream, from: From, broker: &Arc<Broker>) -> Result<(), DoorError> {
+    let tls = broker.options.security.as_ref().and_then(|security| security.tls.as_ref());
+    let Some(tls) = tls else {
+        let (read, write) = stream.into_split();
+        let session = Session::new(broker, from.address, None, from.newcomer);
+        return converse(read, write, session, broker).await;
+    };
+    let failed = |source| DoorError::socket("agree on encryption", source);
+    let accepted = timeout(PROOF_TIME, tls.acceptor().accept(stream)).await;
+    let stream = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)?;
+    let user = user_of(stream.get_ref().1.peer_certificates());
+    let (read, write) = tokio::io::split(stream);
+    let session = Session::new(broker, from.address, user.as_deref(), from.newcomer);
+    converse(read, write, session, broker).await
 }
 
 /// Reads and answers; see the head of this file.
 async fn converse(
     read: impl AsyncRead + Unpin,
     write: impl AsyncWrite + Unpin,
-    peer: &Peer,
+    mut session: Session,
     broker: &Arc<Broker>,
 ) -> Result<(), DoorError> {
     let (sender, receiver) = mpsc::channel(UNDER_WAY_MAX);
     let writing = write_answers(write, receiver, Arc::clone(broker));
     let mut writing = std::pin::pin!(writing);
     let reading = async {
-        let result = read_requests(read, peer, broker, &sender).await;
+        let result = read_requests(read, &mut session, broker, &sender).await;
         drop(sender);
         result
     };
@@ -78,30 +102,49 @@ async fn converse(
         result = reading => result?,
     }
     // The peer may have closed only its sending half.
-    tokio::time::timeout(FAREWELL, writing).await.unwrap_or(Ok(()))
+    timeout(FAREWELL, writing).await.unwrap_or(Ok(()))
 }
 
 async fn read_requests(
     read: impl AsyncRead + Unpin,
-    peer: &Peer,
+    session: &mut Session,
     broker: &Arc<Broker>,
     answers: &mpsc::Sender<Answer>,
 ) -> Result<(), DoorError> {
     let mut frames = Frames::new(read, Arc::clone(broker.log.buffers()));
     let produce = (ApiKey::Produce as i16).to_be_bytes();
     let frame_bytes_max = broker.options.frame_bytes_max;
-    let bytes_max = |key: &[u8]| match key == produce {
-        true => frame_bytes_max,
-        false => frame_bytes_max.min(PLAIN_REQUEST_BYTES_MAX),
-    };
-    while let Some(frame) = frames.next(&broker.requests_budget, bytes_max).await? {
+    loop {
+        let deadline = session.deadline();
+        let bytes_max = |key: &[u8]| match (deadline, key == produce) {
+            (Some(_), _) => UNPROVEN_FRAME_BYTES_MAX,
+            (None, true) => frame_bytes_max,
+            (None, false) => frame_bytes_max.min(PLAIN_REQUEST_BYTES_MAX),
+        };
+        let next = frames.next(&broker.requests_budget, bytes_max);
+        let next = match deadline {
+            None => next.await?,
+            Some(deadline) => timeout_at(deadline, next).await.map_err(|_| too_slow())??,
+        };
+        let Some(frame) = next else { return Ok(()) };
         broker.counters.bytes_in.add(frame.bytes.len() as u64);
-        let answer = handle(broker, peer, frame.bytes)?;
-        drop(frame.taken);
-        if answers.send(answer).await.is_err() {
-            break;
+        let muted_ms = session.peer().muted.left_ms(broker.monotonic_ms());
+        if muted_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(muted_ms)).await;
         }
-        peer.pace.room().await;
+        let turn = session.take(frame.bytes).await?;
+        drop(frame.taken);
+        let (answer, ends) = match turn {
+            Turn::Goes(answer) => (answer, false),
+            Turn::Ends(answer) => (answer, true),
+        };
+        if answers.send(answer).await.is_err() || ends {
+            return Ok(());
+        }
+        session.peer().pace.room().await;
     }
-    Ok(())
+}
+
+fn too_slow() -> DoorError {
+    DoorError::Unproven("it did not prove in time who it is")
 }

@@ -5,15 +5,17 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::{ApiKey, SaslAuthenticateResponse, SaslHandshakeResponse};
 use kafka_protocol::protocol::{Encodable, Request as Message};
 use pluvio_wire_kafka::{Api, Request, RequestHead, WireError, frame};
 
 use super::broker::Broker;
+use super::codes::Code;
 use super::guard::{Guarded, Rights, Verdict};
 use super::pace::Pace;
+use super::throttle::Muted;
 use super::writer::{Answer, Reply};
-use super::{cluster, configs, fetch, groups, list_offsets, metadata, offsets, produce, topics};
+use super::{cluster, configs, fetch, groups, list_offsets, metadata, offsets, produce, security, topics};
 use crate::DoorError;
 
 /// Who is on the other end.
@@ -25,6 +27,8 @@ pub(crate) struct Peer {
     pub rights: Rights,
     /// What it has to wait for.
     pub pace: Arc<Pace>,
+    /// For how long it is not listened to.
+    pub muted: Arc<Muted>,
 }
 
 /// What every request's work begins with.
@@ -38,6 +42,8 @@ pub(crate) struct Call {
     pub rights: Rights,
     /// What the peer has to wait for.
     pub pace: Arc<Pace>,
+    /// For how long the peer is not listened to.
+    pub muted: Arc<Muted>,
 }
 
 impl Call {
@@ -47,26 +53,36 @@ impl Call {
     }
 
     /// The frame of an answer.
-    fn reply(&self, api_key: i16, body: &impl Encodable) -> Result<Reply, DoorError> {
+    pub fn reply(&self, api_key: i16, body: &impl Encodable) -> Result<Reply, DoorError> {
         let version = self.head.api_version;
         let key = ApiKey::try_from(api_key).map_err(|()| WireError::ApiVersion { api_key, version })?;
         Ok(frame::response(key, version, self.head.correlation_id, body)?.into())
     }
 }
 
-/// Decodes a request and begins its work. An error closes the connection.
-pub(crate) fn handle(broker: &Arc<Broker>, peer: &Peer, frame: Bytes) -> Result<Answer, DoorError> {
+/// A frame, understood.
+#[expect(clippy::large_enum_variant, reason = "it lives between two calls only")]
+pub(crate) enum Decoded {
+    /// It is answered already.
+    Answered(Answer),
+    /// Its request.
+    Request(Call, Request),
+}
+
+/// Decodes a request. An error closes the connection.
+pub(crate) fn decode(broker: &Arc<Broker>, peer: &Peer, frame: Bytes) -> Result<Decoded, DoorError> {
     let (head, body) = frame::split_request(&frame)?;
     // The log can keep records without copying if nothing else holds the frame.
     drop(frame);
     broker.counters.request(head.api_key);
-    let (host, rights, pace) = (Arc::clone(&peer.host), peer.rights.clone(), Arc::clone(&peer.pace));
-    let call = Call { broker: Arc::clone(broker), head, host, rights, pace };
+    let (host, rights, muted) = (Arc::clone(&peer.host), peer.rights.clone(), Arc::clone(&peer.muted));
+    let pace = Arc::clone(&peer.pace);
+    let call = Call { broker: Arc::clone(broker), head, host, rights, pace, muted };
     if let Err(unserved) = Api::served(call.head.api_key, call.head.api_version) {
-        return unknown_version(&call, unserved);
+        return Ok(Decoded::Answered(unknown_version(&call, unserved)?));
     }
     let request = Request::decode(&call.head, body)?;
-    begin(call, request)
+    Ok(Decoded::Request(call, request))
 }
 
 /// A client that asks for an ApiVersions we do not know is told what we know;
@@ -109,14 +125,30 @@ where
     later(call, request, |call, request| std::future::ready(work(&call, request)))
 }
 
+/// The answer to a proof that nobody asked for.
+fn out_of_place(call: &Call, key: ApiKey, body: &impl Encodable) -> Result<Answer, DoorError> {
+    Ok(Answer::Ready(call.reply(key as i16, body)?))
+}
+
+/// Begins a request's work. An error closes the connection.
 #[rustfmt::skip]
-fn begin(call: Call, request: Request) -> Result<Answer, DoorError> {
+pub(crate) fn begin(call: Call, request: Request) -> Result<Answer, DoorError> {
     Ok(match request {
         Request::Produce(request) => return produce::produce(&call, request),
         Request::Fetch(request) => Answer::Later(Box::pin(fetch::fetch(call, request))),
         Request::ListOffsets(r) => later(call, r, list_offsets::list_offsets),
         Request::OffsetForLeaderEpoch(r) => soon(call, r, |c, r| list_offsets::leader_epoch(c, &r)),
         Request::Metadata(r) => later(call, r, metadata::metadata),
+        // Where peers prove who they are, these do not come this far.
+        Request::SaslHandshake(_) => out_of_place(&call, ApiKey::SaslHandshake, &SaslHandshakeResponse::default().with_error_code(Code::IllegalSaslState.code()))?,
+        Request::SaslAuthenticate(_) => out_of_place(&call, ApiKey::SaslAuthenticate, &SaslAuthenticateResponse::default().with_error_code(Code::IllegalSaslState.code()))?,
+        Request::DescribeAcls(r) => soon(call, r, security::describe_acls),
+        Request::CreateAcls(r) => later(call, r, security::create_acls),
+        Request::DeleteAcls(r) => later(call, r, security::delete_acls),
+        Request::DescribeUserScramCredentials(r) => soon(call, r, security::describe_users),
+        Request::AlterUserScramCredentials(r) => later(call, r, security::alter_users),
+        Request::DescribeClientQuotas(r) => soon(call, r, security::describe_quotas),
+        Request::AlterClientQuotas(r) => later(call, r, security::alter_quotas),
         Request::ApiVersions(r) => soon(call, r, |_, _| cluster::api_versions()),
         Request::DescribeCluster(r) => soon(call, r, |c, r| cluster::describe_cluster(c, &r)),
         Request::FindCoordinator(r) => soon(call, r, cluster::find_coordinator),

@@ -8,11 +8,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::broker::Broker;
-use super::connection::serve_connection;
+use super::connection::{From, serve_connection};
 use crate::DoorError;
 
 /// How long to wait when the system cannot give another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// One in so many places is for peers that have not proven who they are.
+const UNPROVEN_SHARE: usize = 4;
 
 /// Serves Kafka clients on `listener` until `shutdown` turns true.
 ///
@@ -26,6 +29,7 @@ pub async fn serve(
     let address = listener.local_addr().map_err(|source| DoorError::socket("listen", source))?;
     tracing::info!(%address, "Kafka door open");
     let places = Arc::new(Semaphore::new(broker.options.connections_max));
+    let unproven = Arc::new(Semaphore::new((broker.options.connections_max / UNPROVEN_SHARE).max(1)));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -40,7 +44,13 @@ pub async fn serve(
                     tracing::warn!(%address, count_max, "connection refused: too many are open");
                     continue;
                 };
-                let serving = serve_connection(stream, address, Arc::clone(&broker), shutdown.clone());
+                // Peers that nobody knows yet do not keep out those that are known.
+                let Ok(newcomer) = Arc::clone(&unproven).try_acquire_owned() else {
+                    tracing::debug!(%address, "connection refused: too many have not proven who they are");
+                    continue;
+                };
+                let from = From { address, newcomer };
+                let serving = serve_connection(stream, from, Arc::clone(&broker), shutdown.clone());
                 connections.spawn(async move {
                     serving.await;
                     drop(place);

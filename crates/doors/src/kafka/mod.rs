@@ -5,9 +5,11 @@
 //! answered only once the records are on disk; record batches are stored as
 //! they came and sent as they are stored; committed offsets survive a crash
 //! once their commit was answered; only requests that work are advertised.
+//! Where peers must prove who they are (`security`), they may do only what a
+//! rule allows (`guard`) and no more of it than their quota (`throttle`).
 //!
-//! Not here: transactions, access control, quotas, and the consumer protocol
-//! of KIP-848 (clients fall back to the classic one).
+//! Not here: transactions, and the consumer protocol of KIP-848 (clients fall
+//! back to the classic one).
 
 mod broker;
 pub mod client;
@@ -27,10 +29,11 @@ mod offsets;
 mod pace;
 mod produce;
 mod security;
+mod throttle;
 mod topics;
 mod validate;
 mod writer;
 
 pub use broker::{Broker, BrokerOptions};
 pub use listener::serve;
-pub use security::{Authentication, Security};
+pub use security::{Authentication, Security, Tls, TlsFiles};

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use pluvio_access::Operation;
+use pluvio_access::{Operation, QuotaKey};
 use pluvio_eventlog::{LogError, Partition, TimestampType, Topic};
 use pluvio_wire_kafka::produce::{
     ProducePartition, ProduceRequest, ProducedPartition, ProducedTopic, encode_response,
@@ -47,6 +47,7 @@ impl Refusal {
 pub(crate) fn produce(call: &Call, request: ProduceRequest) -> Result<Answer, DoorError> {
     let acks = request.acks;
     let alone = request.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>() == 1;
+    let throttle_time_ms = throttle(call, &request);
     let refuse_all = refusal_of_all(call, &request);
     let mut waiting = Vec::new();
     let mut answers = Vec::with_capacity(request.topics.len());
@@ -73,12 +74,20 @@ pub(crate) fn produce(call: &Call, request: ProduceRequest) -> Result<Answer, Do
         }
         answers.push(ProducedTopic { topic: produced.topic, partitions });
     }
-    answer(call, acks, answers, waiting)
+    answer(call, (acks, throttle_time_ms), answers, waiting)
+}
+
+/// Counts what came against the peer's quota; how long it must wait, in
+/// milliseconds.
+fn throttle(call: &Call, request: &ProduceRequest) -> i32 {
+    let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
+    let bytes = partitions.filter_map(|part| Some(part.records.as_ref()?.len())).sum();
+    call.broker.throttle.used(call, QuotaKey::ProducerByteRate, bytes)
 }
 
 fn answer(
     call: &Call,
-    acks: i16,
+    (acks, throttle_ms): (i16, i32),
     answers: Vec<ProducedTopic>,
     waiting: Vec<Waiting>,
 ) -> Result<Answer, DoorError> {
@@ -95,12 +104,12 @@ fn answer(
     }
     let (version, correlation_id) = (call.head.api_version, call.head.correlation_id);
     if waiting.is_empty() {
-        return Ok(Answer::Ready(encode_response(version, correlation_id, &answers)?.into()));
+        return Ok(Answer::Ready(encode_response(version, correlation_id, throttle_ms, &answers)?.into()));
     }
     let broker = Arc::clone(&call.broker);
     Ok(Answer::Later(Box::pin(async move {
         let answers = durable(&broker, answers, waiting).await;
-        Ok(Reply::from(encode_response(version, correlation_id, &answers)?))
+        Ok(Reply::from(encode_response(version, correlation_id, throttle_ms, &answers)?))
     })))
 }
 

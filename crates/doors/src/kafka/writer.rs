@@ -125,6 +125,9 @@ impl Gathered {
                 written => self.advance(written, broker.log.buffers()),
             }
         }
+        let flushed = timeout(STALL, socket.flush()).await;
+        let flushed = flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        flushed.map_err(|source| DoorError::socket("send an answer", source))?;
         self.taken.clear();
         self.bytes = 0;
         Ok(())

@@ -69,7 +69,7 @@ fn produce_responses_of_all_versions() {
             error_message: Some("late".into()),
         };
         let topics = [ProducedTopic { topic: topic_ref(version), partitions: vec![partition] }];
-        let frame = produce::encode_response(version, 5, &topics).unwrap();
+        let frame = produce::encode_response(version, 5, 250, &topics).unwrap();
         assert_eq!(frame::frame_bytes(&frame, 1000).unwrap(), Some(frame.len() - LENGTH_BYTES));
         let mut body = frame.slice(LENGTH_BYTES..);
         let header_version = ApiKey::Produce.response_header_version(version);
@@ -159,13 +159,14 @@ fn fetch_responses_of_all_versions() {
             some(2, vec![large.clone()]),
         ];
         let topics = [FetchedTopic { topic: topic_ref(version), partitions }];
-        let pieces = fetch::encode_response(version, 6, (0, 77), &topics).unwrap();
+        let pieces = fetch::encode_response(version, 6, 250, (0, 77), &topics).unwrap();
         let frame = Bytes::from(pieces.concat());
         assert_eq!(frame::frame_bytes(&frame, 100_000).unwrap(), Some(frame.len() - LENGTH_BYTES));
         let mut body = frame.slice(LENGTH_BYTES..);
         m::ResponseHeader::decode(&mut body, ApiKey::Fetch.response_header_version(version)).unwrap();
         let read = m::FetchResponse::decode(&mut body, version).unwrap();
         assert!(body.is_empty(), "version {version}");
+        assert_eq!(read.throttle_time_ms, 250);
         assert_eq!(read.session_id, if version >= 7 { 77 } else { 0 });
         let partitions = &read.responses[0].partitions;
         let records = partitions.iter().map(|it| it.records.clone().unwrap_or_default()).collect::<Vec<_>>();
@@ -198,7 +199,7 @@ fn the_client_and_the_door_understand_each_other() {
         error_message: None,
     };
     let topics = [ProducedTopic { topic: request.topics[0].topic.clone(), partitions: vec![sent.clone()] }];
-    let response = produce::encode_response(produce::CLIENT_VERSION, 1, &topics).unwrap();
+    let response = produce::encode_response(produce::CLIENT_VERSION, 1, 0, &topics).unwrap();
     let (id, body) = client::split_response(response.slice(LENGTH_BYTES..)).unwrap();
     assert_eq!(id, 1);
     assert_eq!(produce::decode_response(&body).unwrap(), sent);
@@ -217,7 +218,7 @@ fn the_client_and_the_door_understand_each_other() {
         records: vec![records],
     };
     let topics = [FetchedTopic { topic: request.topics[0].topic.clone(), partitions: vec![sent.clone()] }];
-    let response = fetch::encode_response(fetch::CLIENT_VERSION, 2, (0, 0), &topics).unwrap();
+    let response = fetch::encode_response(fetch::CLIENT_VERSION, 2, 0, (0, 0), &topics).unwrap();
     let response = Bytes::from(response.concat());
     let (_, body) = client::split_response(response.slice(LENGTH_BYTES..)).unwrap();
     assert_eq!(fetch::decode_response(&body).unwrap(), sent);

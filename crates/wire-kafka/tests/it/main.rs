@@ -6,3 +6,4 @@
 mod golden;
 mod hot;
 mod shapes;
+mod shapes_access;

@@ -34,7 +34,9 @@ use kafka_protocol::messages::{self as m, BrokerId, GroupId, ProducerId, TopicNa
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use pluvio_wire_kafka::{APIS, Api, Request, RequestHead};
 
-fn s(text: &str) -> StrBytes {
+use crate::shapes_access;
+
+pub fn s(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
@@ -46,7 +48,7 @@ fn group() -> GroupId {
     GroupId(s("group"))
 }
 
-fn bytes_of(message: &impl Encodable, version: i16) -> Bytes {
+pub fn bytes_of(message: &impl Encodable, version: i16) -> Bytes {
     let mut out = BytesMut::new();
     message.encode(&mut out, version).unwrap();
     out.freeze()
@@ -87,7 +89,7 @@ fn sample(key: m::ApiKey, v: i16) -> Bytes {
         K::IncrementalAlterConfigs => bytes_of(&incremental_alter_configs(), v),
         K::OffsetDelete => bytes_of(&offset_delete(), v),
         K::DescribeCluster => bytes_of(&m::DescribeClusterRequest::default(), v),
-        other => panic!("no sample of {other:?}"),
+        other => shapes_access::sample(other, v),
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pluvio_access::Operation;
+use pluvio_access::{Operation, QuotaKey};
 use pluvio_eventlog::{Changes, Followed, Partition};
 use pluvio_wire_kafka::TopicRef;
 use pluvio_wire_kafka::fetch::{FetchRequest, FetchedTopic, encode_response};
@@ -61,6 +61,11 @@ impl Bounds {
 
 /// Carries out a Fetch.
 pub(crate) async fn fetch(call: Call, request: FetchRequest) -> Result<Reply, DoorError> {
+    // Connections that share a quota, and new ones, wait until it is paid for.
+    let unpaid_ms = call.broker.throttle.used(&call, QuotaKey::ConsumerByteRate, 0);
+    if let Ok(unpaid_ms @ 1..) = u64::try_from(unpaid_ms) {
+        tokio::time::sleep(Duration::from_millis(unpaid_ms)).await;
+    }
     if matches!(request.session_epoch, EPOCH_OPEN | EPOCH_CLOSE) {
         if request.session_id != 0 {
             call.broker.sessions.close(request.session_id);
@@ -99,7 +104,11 @@ fn reply(
     topics: &[FetchedTopic],
     taken: Option<Taken>,
 ) -> Result<Reply, DoorError> {
-    let pieces = encode_response(call.head.api_version, call.head.correlation_id, status, topics)?;
+    let partitions = topics.iter().flat_map(|topic| &topic.partitions);
+    let bytes = partitions.flat_map(|part| &part.records).map(Bytes::len).sum();
+    let throttle_ms = call.broker.throttle.used(call, QuotaKey::ConsumerByteRate, bytes);
+    let (version, correlation_id) = (call.head.api_version, call.head.correlation_id);
+    let pieces = encode_response(version, correlation_id, throttle_ms, status, topics)?;
     Ok(Reply { pieces, taken })
 }
 

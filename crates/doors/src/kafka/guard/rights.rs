@@ -39,6 +39,16 @@ impl Rights {
         Self { security, principal: format!("User:{user}").into(), host }
     }
 
+    /// Who it is, without `User:`.
+    pub fn user(&self) -> &str {
+        self.principal.strip_prefix("User:").unwrap_or(&self.principal)
+    }
+
+    /// Its IP address.
+    pub fn host(&self) -> Arc<str> {
+        Arc::clone(&self.host)
+    }
+
     /// Whether there is anything it may not do.
     pub fn are_limited(&self) -> bool {
         self.security.is_some()
