@@ -139,7 +139,7 @@ impl EventLog {
             return Err(error);
         }
         let topic = new_topic(shared, meta);
-        shared.topics.write().insert(name.to_owned(), Arc::clone(&topic));
+        shared.add_topic(&topic);
         Ok(topic)
     }
 
@@ -157,7 +157,7 @@ impl EventLog {
         layout::make_folder(&*shared.disk, &deleted)?;
         shared.disk.rename(&info.folder, &target).doing("rename", &info.folder)?;
         info.set_deleted();
-        shared.topics.write().remove(name);
+        shared.remove_topic(&topic);
         for partition in topic.partitions() {
             partition.durable_changed.notify_waiters();
             partition.followers.tell();
@@ -189,6 +189,8 @@ impl EventLog {
         for index in present..total {
             partitions.push(Partition::new(&self.shared, &topic.info, index.cast_signed()));
         }
+        drop(partitions);
+        self.shared.topics_version.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 
@@ -221,12 +223,23 @@ impl EventLog {
 
     /// A topic by id.
     pub fn topic_by_id(&self, id: [u8; 16]) -> Option<Arc<Topic>> {
-        self.shared.topics.read().values().find(|topic| topic.id() == id).cloned()
+        self.shared.topics_by_id.read().get(&id).cloned()
+    }
+
+    /// A number that rises whenever a topic is made or deleted, or gets more
+    /// partitions.
+    pub fn topics_version(&self) -> u64 {
+        self.shared.topics_version.load(Ordering::Acquire)
     }
 
     /// All topics, by name.
     pub fn topics(&self) -> Vec<Arc<Topic>> {
         self.shared.topics.read().values().cloned().collect()
+    }
+
+    /// Bytes still free where it is, if the system tells.
+    pub fn available_bytes(&self) -> Option<u64> {
+        self.shared.disk.available_bytes(&self.shared.root).ok()
     }
 
     /// An id for an idempotent producer, never handed out before and never
@@ -284,7 +297,7 @@ impl EventLog {
 impl Drop for EventLog {
     fn drop(&mut self) {
         self.close();
-        self.shared.topics.write().clear();
+        self.shared.forget_topics();
         drop(self.shared.syncs.take_dirty());
     }
 }
@@ -322,7 +335,7 @@ fn open_topics(shared: &Arc<Shared>) -> Result<(), LogError> {
     let folder = shared.root.join(layout::TOPICS);
     for name in shared.disk.list(&folder).doing("list", &folder)? {
         if let Some(meta) = read_topic(shared, &folder.join(&name), &name)? {
-            shared.topics.write().insert(name, new_topic(shared, meta));
+            shared.add_topic(&new_topic(shared, meta));
         }
     }
     let mut partitions = Vec::new();

@@ -235,6 +235,18 @@ impl Partition {
         }
     }
 
+    /// The first of the events with the largest timestamp: its offset and its
+    /// timestamp, as [`Partition::offset_for_time`] gives them.
+    pub fn newest(&self) -> Result<Option<(i64, i64)>, LogError> {
+        self.topic.check_alive()?;
+        let segments = self.segments.read().clone();
+        let mut newest_ms = -1;
+        for segment in segments {
+            newest_ms = newest_ms.max(self.with_index(&segment, |index| index.max_timestamp_ms)?);
+        }
+        if newest_ms < 0 { Ok(None) } else { self.offset_for_time(newest_ms) }
+    }
+
     /// The first event with a timestamp of `ts_ms` (milliseconds since 1970) or
     /// later: its offset and its timestamp. Of a batch whose records cannot be
     /// taken apart, the first offset and the largest timestamp.

@@ -14,10 +14,10 @@ use crate::{LogError, LogOptions};
 use parking_lot::{Mutex, RwLock};
 use pluvio_foundation::metrics::Cell;
 use pluvio_foundation::{Clock, Disk, Metrics, Random};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Most lines the report keeps; what is worse than that needs the program's log.
 const REPORT_LINES_MAX: usize = 10_000;
@@ -41,6 +41,9 @@ pub(crate) struct Shared {
     /// The topics by name. Cleared when the log is dropped, which breaks the
     /// circle of references through the partitions.
     pub(crate) topics: RwLock<BTreeMap<String, Arc<Topic>>>,
+    /// The same by id; changed together.
+    pub(crate) topics_by_id: RwLock<HashMap<[u8; 16], Arc<Topic>>>,
+    pub(crate) topics_version: AtomicU64,
     /// The checkpoint file as it was last written.
     checkpoint: Mutex<Vec<u8>>,
     reports: Mutex<Vec<String>>,
@@ -96,6 +99,8 @@ impl Shared {
             syncs: SyncQueue::default(),
             backlog: Backlog::new(options.unsynced_bytes_per_topic, options.unsynced_bytes_total),
             topics: RwLock::default(),
+            topics_by_id: RwLock::default(),
+            topics_version: AtomicU64::new(0),
             checkpoint: Mutex::default(),
             reports: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -107,6 +112,23 @@ impl Shared {
             options,
             cells,
         }
+    }
+
+    pub(crate) fn add_topic(&self, topic: &Arc<Topic>) {
+        self.topics.write().insert(topic.name().to_owned(), Arc::clone(topic));
+        self.topics_by_id.write().insert(topic.id(), Arc::clone(topic));
+        self.topics_version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn remove_topic(&self, topic: &Topic) {
+        self.topics.write().remove(topic.name());
+        self.topics_by_id.write().remove(&topic.id());
+        self.topics_version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn forget_topics(&self) {
+        self.topics.write().clear();
+        self.topics_by_id.write().clear();
     }
 
     /// Tells the operator, now and whenever the report is asked for.

@@ -4,7 +4,8 @@
 //! A shape describes a request's bytes well enough to walk over them before
 //! anything is decoded (see [`crate::shape`]). Its letters: `b` one byte, `h`
 //! two, `w` four, `l` eight, `u` a UUID, `s` a string, `y` bytes, `[x]` an
-//! array of one primitive, `{…}` an array of structures. `@3+` after one means
+//! array of one primitive, `{…}` an array of structures, `(…)` a structure
+//! that may be null. `@3+` after one means
 //! it is there from version 3 on, `@0-5` only in those versions.
 
 use kafka_protocol::messages::ApiKey;
@@ -65,6 +66,13 @@ pub const APIS: &[Api] = &[
     api(ApiKey::DescribeUserScramCredentials, 0, 0, "{s}"),
     api(ApiKey::AlterUserScramCredentials, 0, 0, "{s b} {s b w y y}"),
     api(ApiKey::DescribeCluster, 0, 2, "b b@1+ b@2+"),
+    api(ApiKey::DescribeLogDirs, 1, 4, "{s [w]}"),
+    api(ApiKey::ElectLeaders, 0, 2, "b@1+ {s [w]} w"),
+    api(ApiKey::AlterPartitionReassignments, 0, 1, "w b@1+ {s {w [w]}}"),
+    api(ApiKey::ListPartitionReassignments, 0, 0, "w {s [w]}"),
+    api(ApiKey::DescribeTopicPartitions, 0, 0, "{s} w (s w)"),
+    api(ApiKey::ConsumerGroupHeartbeat, 0, 1, "s s w s s w [s] s@1+ s {u [w]}"),
+    api(ApiKey::ConsumerGroupDescribe, 0, 1, "[s] b"),
 ];
 
 impl Api {

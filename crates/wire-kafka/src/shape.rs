@@ -64,9 +64,18 @@ impl Walk<'_> {
             b"u" => self.reader.take(16).map(|_| ()),
             b"s" => self.reader.skip_sized(flexible, 2),
             b"y" => self.reader.skip_sized(flexible, 4),
+            [b'(', inner @ .., _] => self.nullable(inner),
             [open, inner @ .., _] => self.elements(*open == b'{', inner),
             _ => Err(WireError::malformed(self.what, "its shape is unknown")),
         }
+    }
+
+    fn nullable(&mut self, shape: &[u8]) -> Result<(), WireError> {
+        if self.reader.int8()? < 0 {
+            return Ok(());
+        }
+        self.fields(shape)?;
+        self.reader.tags(self.flexible)
     }
 
     fn elements(&mut self, structures: bool, shape: &[u8]) -> Result<(), WireError> {
@@ -91,8 +100,8 @@ fn item_length(shape: &[u8]) -> usize {
     let mut depth = 0;
     for (position, letter) in shape.iter().enumerate() {
         match letter {
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth -= 1,
+            b'[' | b'{' | b'(' => depth += 1,
+            b']' | b'}' | b')' => depth -= 1,
             _ => {}
         }
         if depth == 0 {

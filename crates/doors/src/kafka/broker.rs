@@ -52,6 +52,11 @@ pub struct BrokerOptions {
     pub groups_max: usize,
     /// Most members of one group.
     pub group_members_max: usize,
+    /// A member of a group of the consumer protocol is given up after so long
+    /// without a heartbeat, in milliseconds.
+    pub consumer_session_timeout_ms: u64,
+    /// How often such a member is told to send one, in milliseconds.
+    pub consumer_heartbeat_interval_ms: u64,
     /// Committed offsets of a group without members are kept this long, in
     /// milliseconds.
     pub offsets_retention_ms: i64,
@@ -78,6 +83,8 @@ impl Default for BrokerOptions {
             group_initial_delay_ms: 0,
             groups_max: 10_000,
             group_members_max: 1_000,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
             offsets_retention_ms: 7 * 24 * 3_600_000,
             security: None,
         }

@@ -1,13 +1,12 @@
 //! What a cluster of one tells about itself: ApiVersions, DescribeCluster,
 //! FindCoordinator, InitProducerId.
 
-use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, BrokerId, DescribeClusterRequest, DescribeClusterResponse,
-    FindCoordinatorRequest, FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse,
-    ProducerId,
+    ApiVersionsResponse, BrokerId, DescribeClusterRequest, DescribeClusterResponse, FindCoordinatorRequest,
+    FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse, ProducerId,
 };
 use kafka_protocol::protocol::StrBytes;
 use pluvio_wire_kafka::APIS;
@@ -16,30 +15,50 @@ use super::broker::blocking;
 use super::codes::{self, Code};
 use super::dispatch::Call;
 
-/// ListOffsets from 7 on asks for the record of the latest time, from 8 on
-/// about tiered storage; neither is served.
-const LIST_OFFSETS_MAX: i16 = 6;
+/// The type of endpoints that clients connect to.
+const BROKERS: i8 = 1;
 const GROUP_COORDINATOR: i8 = 0;
 const NO_TRANSACTIONS: &str = "transactions are not served; unset transactional.id";
 
+/// What all of the cluster can do, by Kafka's names, with its level: 1 of
+/// `group.version` is the consumer protocol of KIP-848.
+const FEATURES: &[(&str, i16)] = &[("group.version", 1)];
+/// The version of ApiVersions that tells features.
+const FEATURES_FROM: i16 = 3;
+
 /// The requests that work, with their versions.
-pub(crate) fn api_versions() -> ApiVersionsResponse {
+pub(crate) fn api_versions(version: i16) -> ApiVersionsResponse {
     let keys = APIS.iter().map(|api| {
-        let max = match api.key {
-            ApiKey::ListOffsets => LIST_OFFSETS_MAX,
-            _ => api.version_max,
-        };
         ApiVersion::default()
             .with_api_key(api.key as i16)
             .with_min_version(api.version_min)
-            .with_max_version(max)
+            .with_max_version(api.version_max)
     });
-    ApiVersionsResponse::default().with_api_keys(keys.collect())
+    let response = ApiVersionsResponse::default().with_api_keys(keys.collect());
+    if version < FEATURES_FROM {
+        return response;
+    }
+    let supported = FEATURES.iter().map(|(name, level)| {
+        SupportedFeatureKey::default()
+            .with_name(StrBytes::from_static_str(name))
+            .with_min_version(1)
+            .with_max_version(*level)
+    });
+    let finalized = FEATURES.iter().map(|(name, level)| {
+        FinalizedFeatureKey::default()
+            .with_name(StrBytes::from_static_str(name))
+            .with_min_version_level(1)
+            .with_max_version_level(*level)
+    });
+    response
+        .with_supported_features(supported.collect())
+        .with_finalized_features_epoch(0)
+        .with_finalized_features(finalized.collect())
 }
 
 /// The same, for a client whose version of the question we do not know.
 pub(crate) fn api_versions_unknown() -> ApiVersionsResponse {
-    api_versions().with_error_code(Code::UnsupportedVersion.code())
+    api_versions(0).with_error_code(Code::UnsupportedVersion.code())
 }
 
 /// Carries out a DescribeCluster.
@@ -54,7 +73,14 @@ pub(crate) fn describe_cluster(call: &Call, request: &DescribeClusterRequest) ->
         .with_controller_id(BrokerId(options.node_id))
         .with_brokers(vec![broker]);
     if call.version() >= 1 {
-        response = response.with_endpoint_type(request.endpoint_type);
+        if request.endpoint_type != BROKERS {
+            let message = "this is a broker; it tells of brokers only";
+            return DescribeClusterResponse::default()
+                .with_error_code(Code::MismatchedEndpointType.code())
+                .with_error_message(Some(StrBytes::from_static_str(message)))
+                .with_endpoint_type(BROKERS);
+        }
+        response = response.with_endpoint_type(BROKERS);
     }
     response
 }

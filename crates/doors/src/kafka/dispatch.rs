@@ -15,7 +15,10 @@ use super::guard::{Guarded, Rights, Verdict};
 use super::pace::Pace;
 use super::throttle::Muted;
 use super::writer::{Answer, Reply};
-use super::{cluster, configs, fetch, groups, list_offsets, metadata, offsets, produce, security, topics};
+use super::{
+    cluster, configs, describe, fetch, groups, list_offsets, metadata, offsets, produce, replicas, security,
+    topics,
+};
 use crate::DoorError;
 
 /// Who is on the other end.
@@ -149,8 +152,13 @@ pub(crate) fn begin(call: Call, request: Request) -> Result<Answer, DoorError> {
         Request::AlterUserScramCredentials(r) => later(call, r, security::alter_users),
         Request::DescribeClientQuotas(r) => soon(call, r, security::describe_quotas),
         Request::AlterClientQuotas(r) => later(call, r, security::alter_quotas),
-        Request::ApiVersions(r) => soon(call, r, |_, _| cluster::api_versions()),
+        Request::ApiVersions(r) => soon(call, r, |c, _| cluster::api_versions(c.version())),
         Request::DescribeCluster(r) => soon(call, r, |c, r| cluster::describe_cluster(c, &r)),
+        Request::DescribeTopicPartitions(r) => soon(call, r, describe::topic_partitions),
+        Request::DescribeLogDirs(r) => soon(call, r, describe::log_dirs),
+        Request::ElectLeaders(r) => soon(call, r, replicas::elect_leaders),
+        Request::AlterPartitionReassignments(r) => soon(call, r, replicas::reassign),
+        Request::ListPartitionReassignments(r) => soon(call, r, replicas::list_reassignments),
         Request::FindCoordinator(r) => soon(call, r, cluster::find_coordinator),
         Request::InitProducerId(r) => later(call, r, cluster::init_producer_id),
         Request::CreateTopics(r) => later(call, r, topics::create_topics),
@@ -167,6 +175,8 @@ pub(crate) fn begin(call: Call, request: Request) -> Result<Answer, DoorError> {
         Request::DescribeGroups(r) => soon(call, r, groups::describe),
         Request::ListGroups(r) => soon(call, r, |c, r| groups::list(c, &r)),
         Request::DeleteGroups(r) => later(call, r, groups::delete),
+        Request::ConsumerGroupHeartbeat(r) => soon(call, r, groups::consumer::heartbeat),
+        Request::ConsumerGroupDescribe(r) => soon(call, r, groups::consumer::describe),
         Request::OffsetCommit(r) => later(call, r, offsets::commit),
         Request::OffsetFetch(r) => soon(call, r, offsets::fetch),
         Request::OffsetDelete(r) => later(call, r, offsets::delete),

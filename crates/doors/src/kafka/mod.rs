@@ -8,8 +8,7 @@
 //! Where peers must prove who they are (`security`), they may do only what a
 //! rule allows (`guard`) and no more of it than their quota (`throttle`).
 //!
-//! Not here: transactions, and the consumer protocol of KIP-848 (clients fall
-//! back to the classic one).
+//! Not here: transactions.
 
 mod broker;
 pub mod client;
@@ -17,6 +16,7 @@ mod cluster;
 mod codes;
 mod configs;
 mod connection;
+mod describe;
 mod dispatch;
 mod fetch;
 mod frames;
@@ -28,6 +28,7 @@ mod metadata;
 mod offsets;
 mod pace;
 mod produce;
+mod replicas;
 mod security;
 mod throttle;
 mod topics;

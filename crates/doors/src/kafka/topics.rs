@@ -1,5 +1,6 @@
 //! CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
@@ -12,7 +13,7 @@ use kafka_protocol::messages::delete_records_response::{
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    BrokerId, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
 };
 use pluvio_eventlog::{LogError, Topic, TopicConfig};
@@ -26,14 +27,21 @@ use super::configs::{Change, Refused, apply, settings};
 use super::dispatch::Call;
 use super::metadata::create;
 
+const SOURCE_TOPIC: i8 = 1;
 const SOURCE_DEFAULT: i8 = 5;
 
 /// Carries out a CreateTopics.
 pub(crate) async fn create_topics(call: Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
+    let mut seen = HashMap::new();
+    request.topics.iter().for_each(|asked| *seen.entry(asked.name.clone()).or_insert(0) += 1);
     for asked in request.topics {
         let result = CreatableTopicResult::default().with_name(asked.name.clone());
-        results.push(match create_one(&call, &asked, request.validate_only).await {
+        let made = match seen.get(&asked.name) {
+            Some(1) => create_one(&call, &asked, request.validate_only).await,
+            _ => Err((Code::InvalidRequest, "the request names the topic more than once".to_owned())),
+        };
+        results.push(match made {
             Ok(made) => described(&call, result, &made),
             Err((code, message)) => {
                 result.with_error_code(code.code()).with_error_message(Some(text(&message)))
@@ -48,6 +56,8 @@ struct Made {
     id: [u8; 16],
     partitions: u32,
     config: TopicConfig,
+    /// The settings that were asked for.
+    set: HashSet<String>,
 }
 
 fn described(call: &Call, result: CreatableTopicResult, made: &Made) -> CreatableTopicResult {
@@ -60,7 +70,7 @@ fn described(call: &Call, result: CreatableTopicResult, made: &Made) -> Creatabl
             .with_name(text(setting.name))
             .with_value(Some(text(&setting.value)))
             .with_read_only(setting.read_only)
-            .with_config_source(SOURCE_DEFAULT)
+            .with_config_source(if made.set.contains(setting.name) { SOURCE_TOPIC } else { SOURCE_DEFAULT })
     });
     let result = result
         .with_num_partitions(i32::try_from(made.partitions).unwrap_or(i32::MAX))
@@ -88,7 +98,9 @@ async fn create_one(call: &Call, asked: &CreatableTopic, validate_only: bool) ->
     if broker.log.topic(name).is_some() {
         return Err((Code::TopicAlreadyExists, format!("topic {name:?} exists already")));
     }
-    let made = |id| Made { id, partitions, config: config.clone() };
+    let given = asked.configs.iter().filter(|entry| entry.value.is_some());
+    let set: HashSet<String> = given.map(|entry| entry.name.to_string()).collect();
+    let made = |id| Made { id, partitions, config: config.clone(), set };
     if validate_only {
         return Ok(made([0; 16]));
     }
@@ -102,22 +114,40 @@ async fn create_one(call: &Call, asked: &CreatableTopic, validate_only: bool) ->
 }
 
 fn partitions_of(broker: &Broker, asked: &CreatableTopic) -> Result<u32, Refused> {
+    if !asked.assignments.is_empty() {
+        if asked.num_partitions != -1 || asked.replication_factor != -1 {
+            let reason = "with assignments, the counts of partitions and replicas must be -1".to_owned();
+            return Err((Code::InvalidRequest, reason));
+        }
+        let mut indexes: Vec<i32> = asked.assignments.iter().map(|it| it.partition_index).collect();
+        indexes.sort_unstable();
+        if !indexes.iter().copied().eq(0..i32::try_from(indexes.len()).unwrap_or(i32::MAX)) {
+            let reason = "assignments must be of partitions 0, 1, 2 and so on".to_owned();
+            return Err((Code::InvalidReplicaAssignment, reason));
+        }
+        asked.assignments.iter().try_for_each(|it| assigned_here(broker, &it.broker_ids))?;
+        return partition_count(i32::try_from(indexes.len()).unwrap_or(i32::MAX));
+    }
     if !matches!(asked.replication_factor, -1 | 1) {
         let factor = asked.replication_factor;
         let reason = format!("replication factor {factor} needs {factor} brokers, there is one; ask for 1");
         return Err((Code::InvalidReplicationFactor, reason));
     }
-    if !asked.assignments.is_empty() {
-        let here = |id: &kafka_protocol::messages::BrokerId| id.0 == broker.options.node_id;
-        if !asked.assignments.iter().all(|it| it.broker_ids.iter().all(here)) {
-            let reason = format!("the only broker is {}", broker.options.node_id);
-            return Err((Code::InvalidReplicaAssignment, reason));
-        }
-        return Ok(u32::try_from(asked.assignments.len()).unwrap_or(u32::MAX));
-    }
     match asked.num_partitions {
         -1 => Ok(broker.options.default_partitions),
         count => partition_count(count),
+    }
+}
+
+/// Refuses a partition that is to be anywhere but here, once.
+fn assigned_here(broker: &Broker, replicas: &[BrokerId]) -> Result<(), Refused> {
+    match replicas {
+        [only] if only.0 == broker.options.node_id => Ok(()),
+        _ => {
+            let reason =
+                format!("the only broker is {}; assign each partition to it", broker.options.node_id);
+            Err((Code::InvalidReplicaAssignment, reason))
+        }
     }
 }
 
@@ -215,6 +245,14 @@ async fn grow(call: &Call, asked: &CreatePartitionsTopic, validate_only: bool) -
     }
     if topic.is_internal() {
         return Err((Code::InvalidTopicException, format!("topic {name:?} is internal")));
+    }
+    if let Some(assignments) = &asked.assignments {
+        let added = total as usize - present;
+        if assignments.len() != added {
+            let reason = format!("{} assignments for {added} new partitions", assignments.len());
+            return Err((Code::InvalidReplicaAssignment, reason));
+        }
+        assignments.iter().try_for_each(|it| assigned_here(&call.broker, &it.broker_ids))?;
     }
     if validate_only {
         return Ok(());

@@ -18,7 +18,7 @@ fn id() -> GroupId {
     GroupId(text("g"))
 }
 
-fn join(member: &str) -> JoinGroupRequest {
+pub fn join(member: &str) -> JoinGroupRequest {
     let protocol = JoinGroupRequestProtocol::default()
         .with_name(text("range"))
         .with_metadata(Bytes::from_static(b"topics"));
@@ -32,7 +32,7 @@ fn join(member: &str) -> JoinGroupRequest {
 }
 
 /// Joins for the first time: asks for an id, then comes back with it.
-async fn enter(raw: &mut Raw) -> String {
+pub async fn enter(raw: &mut Raw) -> String {
     let told = raw.ask(7, &join("")).await;
     assert_eq!(told.error_code, 79);
     told.member_id.to_string()

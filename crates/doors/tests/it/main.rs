@@ -4,6 +4,8 @@
 
 mod access;
 mod admin;
+mod consumer_groups;
+mod describe;
 mod faults;
 mod fetch_sessions;
 mod groups;

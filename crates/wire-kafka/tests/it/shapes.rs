@@ -89,6 +89,15 @@ fn sample(key: m::ApiKey, v: i16) -> Bytes {
         K::IncrementalAlterConfigs => bytes_of(&incremental_alter_configs(), v),
         K::OffsetDelete => bytes_of(&offset_delete(), v),
         K::DescribeCluster => bytes_of(&m::DescribeClusterRequest::default(), v),
+        K::ConsumerGroupHeartbeat => bytes_of(&consumer_group_heartbeat(v), v),
+        K::ConsumerGroupDescribe => {
+            bytes_of(&m::ConsumerGroupDescribeRequest::default().with_group_ids(vec![group(), group()]), v)
+        }
+        K::DescribeLogDirs => bytes_of(&describe_log_dirs(), v),
+        K::ElectLeaders => bytes_of(&elect_leaders(v), v),
+        K::AlterPartitionReassignments => bytes_of(&reassignments(), v),
+        K::ListPartitionReassignments => bytes_of(&list_reassignments(), v),
+        K::DescribeTopicPartitions => bytes_of(&describe_topic_partitions(), v),
         other => shapes_access::sample(other, v),
     }
 }
@@ -254,6 +263,61 @@ fn offset_delete() -> m::OffsetDeleteRequest {
     let partition = OffsetDeleteRequestPartition::default().with_partition_index(1);
     let topic = OffsetDeleteRequestTopic::default().with_name(topic("t")).with_partitions(vec![partition]);
     m::OffsetDeleteRequest::default().with_group_id(group()).with_topics(vec![topic])
+}
+
+fn consumer_group_heartbeat(v: i16) -> m::ConsumerGroupHeartbeatRequest {
+    use m::consumer_group_heartbeat_request::TopicPartitions;
+    let owned =
+        TopicPartitions::default().with_topic_id(uuid::Uuid::from_bytes([7; 16])).with_partitions(vec![1, 2]);
+    let request = m::ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(group())
+        .with_member_id(s("member"))
+        .with_instance_id(Some(s("one")))
+        .with_rebalance_timeout_ms(60_000)
+        .with_subscribed_topic_names(Some(vec![topic("t"), topic("u")]))
+        .with_server_assignor(Some(s("uniform")))
+        .with_topic_partitions(Some(vec![owned]));
+    match v {
+        1.. => request.with_subscribed_topic_regex(Some(s("t.*"))),
+        _ => request,
+    }
+}
+
+fn describe_log_dirs() -> m::DescribeLogDirsRequest {
+    use m::describe_log_dirs_request::DescribableLogDirTopic;
+    let topic = DescribableLogDirTopic::default().with_topic(topic("t")).with_partitions(vec![1, 2]);
+    m::DescribeLogDirsRequest::default().with_topics(Some(vec![topic]))
+}
+
+fn elect_leaders(v: i16) -> m::ElectLeadersRequest {
+    use m::elect_leaders_request::TopicPartitions;
+    let topic = TopicPartitions::default().with_topic(topic("t")).with_partitions(vec![1, 2]);
+    let request = m::ElectLeadersRequest::default().with_topic_partitions(Some(vec![topic]));
+    if v >= 1 { request.with_election_type(0) } else { request }
+}
+
+fn reassignments() -> m::AlterPartitionReassignmentsRequest {
+    use m::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+    let partition = ReassignablePartition::default().with_replicas(Some(vec![BrokerId(1), BrokerId(2)]));
+    let partitions = vec![partition.clone(), partition.with_replicas(None)];
+    let topic = ReassignableTopic::default().with_name(topic("t")).with_partitions(partitions);
+    m::AlterPartitionReassignmentsRequest::default().with_topics(vec![topic])
+}
+
+fn list_reassignments() -> m::ListPartitionReassignmentsRequest {
+    use m::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
+    let topic =
+        ListPartitionReassignmentsTopics::default().with_name(topic("t")).with_partition_indexes(vec![1]);
+    m::ListPartitionReassignmentsRequest::default().with_topics(Some(vec![topic]))
+}
+
+fn describe_topic_partitions() -> m::DescribeTopicPartitionsRequest {
+    use m::describe_topic_partitions_request::{Cursor, TopicRequest};
+    let cursor = Cursor::default().with_topic_name(topic("t")).with_partition_index(3);
+    m::DescribeTopicPartitionsRequest::default()
+        .with_topics(vec![TopicRequest::default().with_name(topic("t"))])
+        .with_response_partition_limit(100)
+        .with_cursor(Some(cursor))
 }
 
 fn by_library() -> impl Iterator<Item = (&'static Api, i16)> {

@@ -16,29 +16,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
-use super::member::{JoinAnswer, Joined, Joining, Member, Refusal, SyncAnswer, Synced};
+use super::member::{JoinAnswer, Joined, Joining, Member, Refusal, SyncAnswer, Synced, subscribed_topics};
+use super::state::State;
 use crate::kafka::codes::Code;
-
-/// Where a group is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    Empty,
-    Preparing,
-    Completing,
-    Stable,
-}
-
-impl State {
-    /// The name clients show.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "Empty",
-            Self::Preparing => "PreparingRebalance",
-            Self::Completing => "CompletingRebalance",
-            Self::Stable => "Stable",
-        }
-    }
-}
 
 /// A group.
 #[derive(Debug)]
@@ -193,7 +173,7 @@ impl Group {
         if let Some(earlier) = member.syncing.take() {
             let _ = earlier.send(Err(Code::FencedInstanceId));
         }
-        let same = member.protocols == joining.protocols;
+        let read = subscribed_topics(&member.metadata(&self.protocol));
         let may_skip = joining.may_skip;
         let was_leader = self.leader == old_id;
         member.update(joining);
@@ -201,8 +181,10 @@ impl Group {
         if was_leader {
             self.leader = new_id.clone();
         }
+        let reads_the_same = read == subscribed_topics(&member.metadata(&self.protocol));
         self.members.insert(new_id.clone(), member);
-        if same && self.state == State::Stable {
+        // What it owned is not compared: it comes back without, and keeps it.
+        if self.state == State::Stable && reads_the_same && self.elect() == self.protocol {
             let mut joined = self.joined(&new_id);
             if was_leader && may_skip {
                 joined.skip_assignment = true;
@@ -251,8 +233,10 @@ impl Group {
     /// Ends preparing with those who have joined.
     fn complete(&mut self, now_ms: u64) {
         self.members.retain(|_, member| member.joining.is_some() || member.instance_id.is_some());
-        if !self.members.values().any(|member| member.joining.is_some()) {
-            self.members.clear();
+        // Static members that are all away have until their sessions end.
+        if !self.members.is_empty() && !self.members.values().any(|member| member.joining.is_some()) {
+            self.deadline_ms = now_ms + self.longest_rebalance_ms();
+            return;
         }
         self.generation = self.generation.wrapping_add(1).max(1);
         if self.members.is_empty() {
@@ -408,6 +392,13 @@ impl Group {
             let _ = answer.send(Err(Code::UnknownMemberId));
         }
         true
+    }
+
+    /// Whether a member reads the topic, as far as members tell: those of
+    /// consumers do.
+    pub fn subscribes_to(&self, topic: &str) -> bool {
+        let read = |member: &Member| subscribed_topics(&member.metadata(&self.protocol));
+        self.members.values().any(|member| read(member).is_some_and(|read| read.contains(topic)))
     }
 
     /// When time alone will next change something.

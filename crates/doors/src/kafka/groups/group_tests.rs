@@ -184,6 +184,58 @@ fn a_static_member_comes_back_without_a_rebalance() {
     assert!(group.is_idle());
 }
 
+/// What a consumer tells about itself: version, topics, what it has.
+fn metadata(topic: &str, owned: &str) -> Bytes {
+    let mut out = vec![0, 1, 0, 0, 0, 1, 0, topic.len() as u8];
+    out.extend_from_slice(topic.as_bytes());
+    out.extend_from_slice(owned.as_bytes());
+    out.into()
+}
+
+#[test]
+fn a_static_member_that_comes_back_without_what_it_had_keeps_it() {
+    let mut group = group();
+    let says = |instance: &str, topic: &str, owned: &str| Joining {
+        instance_id: Some(instance.into()),
+        protocols: vec![("cooperative-sticky".into(), metadata(topic, owned))],
+        ..joining("", &[])
+    };
+    let _first = join_as(&mut group, 0, "a", says("one", "rain", ""));
+    let _of_b = join_as(&mut group, 0, "b", says("two", "rain", ""));
+    let again = Joining { member_id: "a".into(), ..says("one", "rain", "all") };
+    let _of_a = join_as(&mut group, 0, "a", again);
+    let _of_b = sync(&mut group, 0, "b", &[]);
+    let _of_a = sync(&mut group, 0, "a", &[("a", "left"), ("b", "right")]);
+    assert_eq!((group.state, group.generation), (State::Stable, 2));
+    assert!(group.subscribes_to("rain") && !group.subscribes_to("sun"));
+    let mut back = join_as(&mut group, 1, "c", says("one", "rain", ""));
+    assert_eq!(back.try_recv().unwrap().unwrap().generation, 2);
+    assert_eq!(sync(&mut group, 1, "c", &[]).try_recv().unwrap().unwrap().assignment, "left");
+    // One that reads something else now is assigned anew.
+    let mut other = join_as(&mut group, 2, "d", says("one", "sun", ""));
+    assert!(other.try_recv().is_err());
+    assert_eq!(group.state, State::Preparing);
+}
+
+#[test]
+fn static_members_that_are_all_away_are_kept_until_their_sessions_end() {
+    let mut group = group();
+    let fixed = |id: &str, instance: Option<&str>| Joining {
+        instance_id: instance.map(str::to_owned),
+        session_timeout_ms: 500,
+        ..joining(id, &["range"])
+    };
+    let _of_a = join_as(&mut group, 0, "a", fixed("", Some("one")));
+    let _of_a = sync(&mut group, 0, "a", &[("a", "all")]);
+    let _of_b = join_as(&mut group, 0, "b", fixed("", None));
+    group.leave(1, "b", None).unwrap();
+    group.on_time(101);
+    assert_eq!((group.state, group.members.len()), (State::Preparing, 1));
+    group.on_time(500);
+    assert!(group.is_idle());
+    assert_eq!(group.state, State::Empty);
+}
+
 #[test]
 fn a_new_group_may_wait_for_more_members() {
     let mut group = Group::new(50, 10);

@@ -1,6 +1,10 @@
 //! One member of a consumer group.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
+use pluvio_wire_kafka::WireError;
+use pluvio_wire_kafka::reader::Reader;
 use tokio::sync::oneshot;
 
 use crate::kafka::codes::Code;
@@ -123,4 +127,16 @@ impl Member {
     pub fn knows(&self, protocol: &str) -> bool {
         self.protocols.iter().any(|(name, _)| name == protocol)
     }
+}
+
+/// The topics that a consumer names in what it tells about itself, if it is one:
+/// that is a version, an array of topics, then what does not matter here.
+pub(crate) fn subscribed_topics(metadata: &Bytes) -> Option<BTreeSet<String>> {
+    let mut reader = Reader::new(metadata, "consumer's metadata");
+    let mut read = || {
+        reader.int16()?;
+        let count = reader.array_length(false)?.unwrap_or(0);
+        (0..count).map(|_| reader.required_string(false).map(str::to_owned)).collect::<Result<_, WireError>>()
+    };
+    read().ok()
 }

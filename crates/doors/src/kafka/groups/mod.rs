@@ -1,14 +1,17 @@
-//! Consumer groups of the classic protocol: who shares the partitions of which
-//! topics. The machine is in `group`, its requests in `requests`; here is the
-//! registry, and what lets time pass for each group.
+//! Consumer groups: who shares the partitions of which topics. The machine of
+//! the classic protocol is in `group`, its requests in `requests`; that of
+//! KIP-848's in `consumer`. Here is the registry, and what lets time pass for
+//! each group. A group without members may change its protocol.
 //!
 //! Groups live in memory: after a restart the members join again, as they
 //! would after any change of coordinator. What they committed is durable
 //! (`offsets`).
 
+pub(crate) mod consumer;
 mod group;
 mod member;
 mod requests;
+mod state;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,42 +22,96 @@ use tokio::sync::Notify;
 
 use super::broker::{Broker, BrokerOptions};
 use super::codes::Code;
-use group::{Group, State};
+use consumer::ConsumerGroup;
+use group::Group;
 pub(crate) use requests::{delete, describe, heartbeat, join, leave, list, sync};
+use state::State;
+
+/// What consumers call what they share.
+const CONSUMER: &str = "consumer";
 
 /// All groups that have members.
 #[derive(Debug)]
 pub(crate) struct Groups {
     slots: Mutex<HashMap<String, Slot>>,
+    /// When groups lost their last members, on the clock that never goes back.
+    emptied_ms: Mutex<HashMap<String, u64>>,
     groups_max: usize,
     members_max: usize,
     initial_delay_ms: u64,
+    consumer: consumer::Settings,
 }
 
 #[derive(Debug)]
 struct Slot {
-    group: Group,
+    kind: Kind,
     /// Wakes whoever lets time pass for the group.
     wake: Arc<Notify>,
     /// Whether somebody does.
     driven: bool,
 }
 
+/// A group of either protocol.
+#[derive(Debug)]
+enum Kind {
+    Classic(Group),
+    Consumer(Box<ConsumerGroup>),
+}
+
+impl Kind {
+    fn is_idle(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.is_idle(),
+            Self::Consumer(group) => group.is_idle(),
+        }
+    }
+
+    fn on_time(&mut self, now_ms: u64) {
+        match self {
+            Self::Classic(group) => group.on_time(now_ms),
+            Self::Consumer(group) => group.on_time(now_ms),
+        }
+    }
+
+    fn next_deadline_ms(&self) -> Option<u64> {
+        match self {
+            Self::Classic(group) => group.next_deadline_ms(),
+            Self::Consumer(group) => group.next_deadline_ms(),
+        }
+    }
+}
+
+/// A group, as lists show it.
+#[derive(Debug, Clone)]
+struct Listed {
+    name: String,
+    state: &'static str,
+    protocol_type: String,
+    group_type: &'static str,
+}
+
 impl Groups {
     pub fn new(options: &BrokerOptions) -> Self {
         Self {
             slots: Mutex::default(),
+            emptied_ms: Mutex::default(),
             groups_max: options.groups_max,
             members_max: options.group_members_max,
             initial_delay_ms: options.group_initial_delay_ms,
+            consumer: consumer::Settings {
+                session_timeout_ms: options.consumer_session_timeout_ms,
+                heartbeat_interval_ms: options.consumer_heartbeat_interval_ms,
+                members_max: options.group_members_max,
+            },
         }
     }
 
-    /// Works on a group that has members.
+    /// Works on a classic group that has members.
     pub fn with<T>(&self, name: &str, work: impl FnOnce(&mut Group) -> T) -> Option<T> {
         let mut slots = self.slots.lock();
         let slot = slots.get_mut(name)?;
-        let done = work(&mut slot.group);
+        let Kind::Classic(group) = &mut slot.kind else { return None };
+        let done = work(group);
         slot.wake.notify_one();
         Some(done)
     }
@@ -63,18 +120,56 @@ impl Groups {
     /// somebody must now let time pass for it.
     fn with_new<T>(&self, name: &str, work: impl FnOnce(&mut Group) -> T) -> Result<(T, bool), Code> {
         let mut slots = self.slots.lock();
-        if !slots.contains_key(name) {
-            if slots.len() >= self.groups_max {
-                tracing::warn!(groups_max = self.groups_max, "too many consumer groups; one was refused");
-                return Err(Code::CoordinatorNotAvailable);
-            }
-            let group = Group::new(self.initial_delay_ms, self.members_max);
-            slots.insert(name.to_owned(), Slot { group, wake: Arc::default(), driven: false });
+        let classic = || Kind::Classic(Group::new(self.initial_delay_ms, self.members_max));
+        let slot = self.slot(&mut slots, name, classic)?;
+        if matches!(slot.kind, Kind::Consumer(_)) && slot.kind.is_idle() {
+            slot.kind = classic();
         }
-        let slot = slots.get_mut(name).ok_or(Code::CoordinatorNotAvailable)?;
-        let done = work(&mut slot.group);
+        let Kind::Classic(group) = &mut slot.kind else { return Err(Code::InconsistentGroupProtocol) };
+        let done = work(group);
         slot.wake.notify_one();
         Ok((done, !std::mem::replace(&mut slot.driven, true)))
+    }
+
+    /// Works on a group of the consumer protocol. If `join`, one is made if it
+    /// is not there, or in place of a classic group without members.
+    fn with_consumer<T>(
+        &self,
+        name: &str,
+        join: bool,
+        work: impl FnOnce(&mut ConsumerGroup) -> T,
+    ) -> Result<(T, bool), Code> {
+        let mut slots = self.slots.lock();
+        let consumer = || Kind::Consumer(Box::new(ConsumerGroup::new(self.consumer)));
+        let slot = match join {
+            true => self.slot(&mut slots, name, consumer)?,
+            // Groups live in memory, so this is what a member hears after a
+            // restart: it joins again, which it would not if its group were
+            // said to be unknown.
+            false => slots.get_mut(name).ok_or(Code::UnknownMemberId)?,
+        };
+        if join && matches!(slot.kind, Kind::Classic(_)) && slot.kind.is_idle() {
+            slot.kind = consumer();
+        }
+        let Kind::Consumer(group) = &mut slot.kind else { return Err(Code::GroupIdNotFound) };
+        let done = work(group);
+        slot.wake.notify_one();
+        let undriven = join && !std::mem::replace(&mut slot.driven, true);
+        Ok((done, undriven))
+    }
+
+    fn slot<'a>(
+        &self,
+        slots: &'a mut HashMap<String, Slot>,
+        name: &str,
+        kind: impl FnOnce() -> Kind,
+    ) -> Result<&'a mut Slot, Code> {
+        if !slots.contains_key(name) && slots.len() >= self.groups_max {
+            tracing::warn!(groups_max = self.groups_max, "too many consumer groups; one was refused");
+            return Err(Code::CoordinatorNotAvailable);
+        }
+        let new = || Slot { kind: kind(), wake: Arc::default(), driven: false };
+        Ok(slots.entry(name.to_owned()).or_insert_with(new))
     }
 
     /// Whether a member may commit offsets, or a reader without a group's
@@ -86,40 +181,92 @@ impl Groups {
         member: (&str, Option<&str>),
         generation: i32,
     ) -> Result<(), Code> {
-        let checked = self.with(name, |group| {
-            if group.is_idle() && generation < 0 {
-                return Ok(());
-            }
-            group.check(member.0, member.1, generation)?;
-            let _ = group.heartbeat(now_ms, member.0);
-            match group.state {
-                State::Completing => Err(Code::RebalanceInProgress),
-                _ => Ok(()),
-            }
-        });
-        match checked {
-            Some(checked) => checked,
+        let mut slots = self.slots.lock();
+        match slots.get_mut(name) {
             None if generation < 0 => Ok(()),
             None => Err(Code::UnknownMemberId),
+            Some(Slot { kind: Kind::Consumer(group), .. }) => group.check_offsets(member.0, generation),
+            Some(Slot { kind: Kind::Classic(group), wake, .. }) => {
+                wake.notify_one();
+                check_classic_commit(group, now_ms, member, generation)
+            }
+        }
+    }
+
+    /// Whether a member may read its group's offsets: one of the consumer
+    /// protocol says at which epoch it is.
+    pub fn check_fetch(&self, name: &str, member: &str, epoch: i32) -> Result<(), Code> {
+        match self.slots.lock().get(name) {
+            Some(Slot { kind: Kind::Consumer(group), .. }) => group.check_offsets(member, epoch),
+            _ => Ok(()),
         }
     }
 
     /// Whether the group has members.
     pub fn is_active(&self, name: &str) -> bool {
-        self.slots.lock().get(name).is_some_and(|slot| !slot.group.is_idle())
+        self.slots.lock().get(name).is_some_and(|slot| !slot.kind.is_idle())
+    }
+
+    /// Whether the group has members of the consumer protocol.
+    pub fn is_consumer(&self, name: &str) -> bool {
+        let slots = self.slots.lock();
+        slots.get(name).is_some_and(|slot| matches!(slot.kind, Kind::Consumer(_)) && !slot.kind.is_idle())
+    }
+
+    /// Whether the group has members that are no consumers, so that nobody here
+    /// knows what they read.
+    pub fn is_foreign(&self, name: &str) -> bool {
+        match self.slots.lock().get(name).map(|slot| &slot.kind) {
+            Some(Kind::Classic(group)) => !group.members.is_empty() && group.protocol_type != CONSUMER,
+            _ => false,
+        }
+    }
+
+    /// Whether a member of the group reads the topic, as far as is known.
+    pub fn subscribes_to(&self, name: &str, topic: &str) -> bool {
+        match self.slots.lock().get(name).map(|slot| &slot.kind) {
+            Some(Kind::Consumer(group)) => group.subscribes_to(topic),
+            Some(Kind::Classic(group)) => group.subscribes_to(topic),
+            None => false,
+        }
     }
 
     /// The names of all groups that have members.
     pub fn active(&self) -> std::collections::HashSet<String> {
         let slots = self.slots.lock();
-        slots.iter().filter(|(_, slot)| !slot.group.is_idle()).map(|(name, _)| name.clone()).collect()
+        slots.iter().filter(|(_, slot)| !slot.kind.is_idle()).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Name, state and protocol type of all groups that have members.
-    fn list(&self) -> Vec<(String, State, String)> {
+    /// The names of all groups that have members, or had since then.
+    pub fn active_since(&self, since_ms: u64) -> std::collections::HashSet<String> {
+        let mut active = self.active();
+        let emptied = self.emptied_ms.lock();
+        active.extend(emptied.iter().filter(|(_, at_ms)| **at_ms >= since_ms).map(|(name, _)| name.clone()));
+        active
+    }
+
+    fn note_emptied(&self, name: &str, now_ms: u64) {
+        let mut emptied = self.emptied_ms.lock();
+        if emptied.len() >= self.groups_max
+            && let Some(oldest) =
+                emptied.iter().min_by_key(|(_, at_ms)| **at_ms).map(|(name, _)| name.clone())
+        {
+            emptied.remove(&oldest);
+        }
+        emptied.insert(name.to_owned(), now_ms);
+    }
+
+    /// All groups that have members.
+    fn list(&self) -> Vec<Listed> {
         let slots = self.slots.lock();
-        let shown = |(name, slot): (&String, &Slot)| {
-            (name.clone(), slot.group.state, slot.group.protocol_type.clone())
+        let shown = |(name, slot): (&String, &Slot)| match &slot.kind {
+            Kind::Classic(group) => Listed::classic(name, group.state.name(), group.protocol_type.clone()),
+            Kind::Consumer(group) => Listed {
+                name: name.clone(),
+                state: group.state(),
+                protocol_type: CONSUMER.into(),
+                group_type: "Consumer",
+            },
         };
         slots.iter().map(shown).collect()
     }
@@ -128,14 +275,38 @@ impl Groups {
     fn tick(&self, name: &str, now_ms: u64) -> Option<(u64, Arc<Notify>)> {
         let mut slots = self.slots.lock();
         let slot = slots.get_mut(name)?;
-        slot.group.on_time(now_ms);
-        match slot.group.next_deadline_ms() {
-            Some(deadline_ms) if !slot.group.is_idle() => Some((deadline_ms, Arc::clone(&slot.wake))),
+        slot.kind.on_time(now_ms);
+        match slot.kind.next_deadline_ms() {
+            Some(deadline_ms) if !slot.kind.is_idle() => Some((deadline_ms, Arc::clone(&slot.wake))),
             _ => {
                 slots.remove(name);
+                self.note_emptied(name, now_ms);
                 None
             }
         }
+    }
+}
+
+impl Listed {
+    fn classic(name: &str, state: &'static str, protocol_type: String) -> Self {
+        Self { name: name.to_owned(), state, protocol_type, group_type: "Classic" }
+    }
+}
+
+fn check_classic_commit(
+    group: &mut Group,
+    now_ms: u64,
+    member: (&str, Option<&str>),
+    generation: i32,
+) -> Result<(), Code> {
+    if group.is_idle() && generation < 0 {
+        return Ok(());
+    }
+    group.check(member.0, member.1, generation)?;
+    let _ = group.heartbeat(now_ms, member.0);
+    match group.state {
+        State::Completing => Err(Code::RebalanceInProgress),
+        _ => Ok(()),
     }
 }
 
@@ -146,5 +317,27 @@ async fn drive(broker: Arc<Broker>, name: String) {
         let Some((deadline_ms, wake)) = broker.groups.tick(&name, now_ms) else { return };
         let left = Duration::from_millis(deadline_ms.saturating_sub(now_ms));
         let _ = tokio::time::timeout(left, wake.notified()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_that_lost_their_members_lately_are_remembered_up_to_the_limit() {
+        let options = BrokerOptions { groups_max: 2, ..BrokerOptions::default() };
+        let groups = Groups::new(&options);
+        for (at_ms, name) in [(100, "a"), (200, "b")] {
+            groups.note_emptied(name, at_ms);
+        }
+        let since = |since_ms| {
+            let mut names: Vec<String> = groups.active_since(since_ms).into_iter().collect();
+            names.sort();
+            names
+        };
+        assert_eq!((since(100), since(101)), (vec!["a".into(), "b".into()], vec!["b".to_owned()]));
+        groups.note_emptied("c", 300);
+        assert_eq!(since(0), ["b", "c"]);
     }
 }

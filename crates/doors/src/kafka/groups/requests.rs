@@ -16,9 +16,10 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::oneshot;
 
-use super::drive;
-use super::group::{Group, State};
+use super::group::Group;
 use super::member::{Joined, Joining, Refusal};
+use super::state::State;
+use super::{Listed, drive};
 use crate::kafka::cluster::text;
 use crate::kafka::codes::{self, Code};
 use crate::kafka::dispatch::Call;
@@ -204,12 +205,15 @@ pub(crate) fn describe(call: &Call, request: DescribeGroupsRequest) -> DescribeG
         let described = call.broker.groups.with(&id, |group| described(call.version(), group));
         let described = described.unwrap_or_else(|| {
             let empty = DescribedGroup::default();
-            match (call.broker.offsets.has_group(&id), call.version()) {
+            let consumer = call.broker.groups.is_consumer(&id);
+            let message =
+                if consumer { "the group is not a classic group" } else { "the group does not exist" };
+            match (call.broker.offsets.has_group(&id) && !consumer, call.version()) {
                 (true, _) => empty.with_group_state(text(State::Empty.name())),
                 (false, 6..) => empty
                     .with_group_state(text("Dead"))
                     .with_error_code(Code::GroupIdNotFound.code())
-                    .with_error_message(Some(text("the group does not exist"))),
+                    .with_error_message(Some(text(message))),
                 (false, _) => empty.with_group_state(text("Dead")),
             }
         });
@@ -248,25 +252,25 @@ pub(crate) fn list(call: &Call, request: &ListGroupsRequest) -> ListGroupsRespon
     let mut groups = call.broker.groups.list();
     let active = call.broker.groups.active();
     let stored = call.broker.offsets.groups().into_iter().filter(|name| !active.contains(name));
-    groups.extend(stored.map(|name| (name, State::Empty, String::new())));
-    groups.sort_by(|one, other| one.0.cmp(&other.0));
-    groups.dedup_by(|one, other| one.0 == other.0);
+    groups.extend(stored.map(|name| Listed::classic(&name, State::Empty.name(), String::new())));
+    groups.sort_by(|one, other| one.name.cmp(&other.name));
+    groups.dedup_by(|one, other| one.name == other.name);
     let wanted = |filter: &[StrBytes], value: &str| {
         filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
     };
     let version = call.version();
-    let listed = groups.into_iter().filter(|(_, state, _)| {
-        wanted(&request.states_filter, state.name()) && wanted(&request.types_filter, "classic")
+    let listed = groups.into_iter().filter(|group| {
+        wanted(&request.states_filter, group.state) && wanted(&request.types_filter, group.group_type)
     });
-    let listed = listed.map(|(name, state, protocol_type)| {
+    let listed = listed.map(|found| {
         let mut group = ListedGroup::default()
-            .with_group_id(GroupId(text(&name)))
-            .with_protocol_type(text(&protocol_type));
+            .with_group_id(GroupId(text(&found.name)))
+            .with_protocol_type(text(&found.protocol_type));
         if version >= 4 {
-            group = group.with_group_state(text(state.name()));
+            group = group.with_group_state(text(found.state));
         }
         if version >= 5 {
-            group = group.with_group_type(text("classic"));
+            group = group.with_group_type(text(found.group_type));
         }
         group
     });

@@ -5,6 +5,7 @@ use kafka_protocol::messages::alter_client_quotas_response as quotas;
 use kafka_protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResult;
 use kafka_protocol::messages::create_acls_response::AclCreationResult;
 use kafka_protocol::messages::delete_acls_response::DeleteAclsFilterResult;
+use kafka_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use pluvio_access::acl::CLUSTER;
 use pluvio_access::{Operation, ResourceKind};
@@ -152,6 +153,58 @@ impl Guarded for wire::AlterClientQuotasRequest {
                     .with_entity(entity.collect())
             });
             wire::AlterClientQuotasResponse::default().with_entries(entries.collect())
+        })
+    }
+}
+
+impl Guarded for wire::DescribeLogDirsRequest {
+    fn guard(self, call: &Call) -> Verdict<Self> {
+        let version = call.version();
+        Verdict::whole(self, call.rights.cluster(Operation::Describe), |_| {
+            let answer = wire::DescribeLogDirsResponse::default();
+            // Older clients understand the empty list.
+            if version >= 3 { answer.with_error_code(DENIED.code()) } else { answer }
+        })
+    }
+}
+
+impl Guarded for wire::ElectLeadersRequest {
+    fn guard(self, call: &Call) -> Verdict<Self> {
+        let version = call.version();
+        Verdict::whole(self, call.rights.cluster(Operation::Alter), |request| {
+            let refused = PartitionResult::default()
+                .with_error_code(DENIED.code())
+                .with_error_message(denied_message());
+            let topics = request.topic_partitions.iter().flatten().map(|topic| {
+                let partitions =
+                    topic.partitions.iter().map(|index| refused.clone().with_partition_id(*index));
+                ReplicaElectionResult::default()
+                    .with_topic(topic.topic.clone())
+                    .with_partition_result(partitions.collect())
+            });
+            let answer =
+                wire::ElectLeadersResponse::default().with_replica_election_results(topics.collect());
+            if version >= 1 { answer.with_error_code(DENIED.code()) } else { answer }
+        })
+    }
+}
+
+impl Guarded for wire::AlterPartitionReassignmentsRequest {
+    fn guard(self, call: &Call) -> Verdict<Self> {
+        Verdict::whole(self, call.rights.cluster(Operation::Alter), |_| {
+            wire::AlterPartitionReassignmentsResponse::default()
+                .with_error_code(DENIED.code())
+                .with_error_message(denied_message())
+        })
+    }
+}
+
+impl Guarded for wire::ListPartitionReassignmentsRequest {
+    fn guard(self, call: &Call) -> Verdict<Self> {
+        Verdict::whole(self, call.rights.cluster(Operation::Describe), |_| {
+            wire::ListPartitionReassignmentsResponse::default()
+                .with_error_code(DENIED.code())
+                .with_error_message(denied_message())
         })
     }
 }

@@ -28,6 +28,8 @@
 //! | AddOffsetsToTxn, TxnOffsetCommit | Write on the transactional id, Read on the group and the topic |
 //! | EndTxn | Write on the transactional id |
 //! | DescribeTransactions, ListTransactions | Describe on the transactional id, others are left out of the list |
+//! | DescribeLogDirs, ListPartitionReassignments | Describe on the cluster |
+//! | ElectLeaders, AlterPartitionReassignments | Alter on the cluster |
 //! | DescribeAcls, DescribeUserScramCredentials | Describe on the cluster |
 //! | CreateAcls, DeleteAcls, AlterUserScramCredentials | Alter on the cluster |
 //! | DescribeClientQuotas, AlterClientQuotas | DescribeConfigs, AlterConfigs on the cluster |

@@ -34,6 +34,8 @@ const SEGMENT_BYTES: u64 = 1 << 20;
 /// Records are written in batches of about this size, in bytes.
 const BATCH_BYTES: usize = 256 << 10;
 const READ_BYTES: usize = 4 << 20;
+/// Members have so long to join again after a start before anything expires.
+const EXPIRY_PAUSE_MS: u64 = 30 * 60_000;
 /// Most committed offsets, over all groups.
 const ENTRIES_MAX: usize = 1 << 20;
 
@@ -48,6 +50,8 @@ pub(crate) struct OffsetStore {
     groups: Arc<Groups>,
     clock: Arc<dyn Clock>,
     retention_ms: i64,
+    /// When this was opened, on the clock that never goes back.
+    opened_ms: u64,
 }
 
 /// The state, and how much was written since it was last written as a whole.
@@ -80,7 +84,8 @@ impl OffsetStore {
         let state = rebuild(&partition)?;
         tracing::info!(committed = state.len(), "committed offsets read");
         let written = Mutex::new(Written { state, bytes: partition.bytes() });
-        Ok(Self { partition, written, groups, clock, retention_ms })
+        let opened_ms = clock.monotonic_us() / 1000;
+        Ok(Self { partition, written, groups, clock, retention_ms, opened_ms })
     }
 
     /// The time of a commit made now.
@@ -154,13 +159,25 @@ impl OffsetStore {
         if *bytes < REWRITE_BYTES.max(REWRITE_RATIO * state.bytes()) {
             return Ok((first, None));
         }
-        state.expire(now_ms - self.retention_ms, &self.groups.active());
+        self.expire(state, now_ms);
         let live = state.all();
         let (end_offset, appended) =
             self.append(now_ms, live.iter().map(|(place, value)| (place, Some(value))))?;
         *bytes = appended;
         tracing::debug!(committed = live.len(), "committed offsets written anew");
         Ok((end_offset, Some(first)))
+    }
+
+    /// Forgets what was committed too long ago, in groups that had no members
+    /// for as long. At the start nobody has joined yet, so nothing is forgotten.
+    fn expire(&self, state: &mut State, now_ms: i64) {
+        let up_ms = self.clock.monotonic_us() / 1000;
+        if up_ms < self.opened_ms + EXPIRY_PAUSE_MS {
+            return;
+        }
+        let retention_ms = u64::try_from(self.retention_ms).unwrap_or(0);
+        let active = self.groups.active_since(up_ms.saturating_sub(retention_ms));
+        state.expire(now_ms - self.retention_ms, &active);
     }
 
     /// Appends records in batches; gives the offset after the last, and bytes.

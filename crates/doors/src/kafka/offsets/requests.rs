@@ -29,13 +29,21 @@ use crate::kafka::dispatch::Call;
 /// Longest note of a client beside an offset, in bytes (Kafka's default).
 const NOTE_BYTES_MAX: usize = 4096;
 
+/// The version of OffsetCommit and OffsetFetch in which members of the consumer
+/// protocol say their epoch.
+const MEMBER_EPOCH_FROM: i16 = 9;
+
 /// Carries out an OffsetCommit.
 pub(crate) async fn commit(call: Call, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let broker = &call.broker;
     let group = request.group_id.to_string();
     let member = (&*request.member_id, request.group_instance_id.as_deref());
     let generation = request.generation_id_or_member_epoch;
-    let allowed = broker.groups.check_commit(broker.monotonic_ms(), &group, member, generation);
+    let consumer = generation >= 0 && broker.groups.is_consumer(&group);
+    let allowed = match consumer && call.version() < MEMBER_EPOCH_FROM {
+        true => Err(Code::UnsupportedVersion),
+        false => broker.groups.check_commit(broker.monotonic_ms(), &group, member, generation),
+    };
     let mut codes: Vec<Vec<i16>> = Vec::with_capacity(request.topics.len());
     let mut changes = Vec::new();
     for asked in &request.topics {
@@ -158,6 +166,15 @@ pub(crate) fn fetch(call: &Call, request: OffsetFetchRequest) -> OffsetFetchResp
 
 fn fetch_groups(call: &Call, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let groups = request.groups.into_iter().map(|group| {
+        let member = group.member_id.as_deref().filter(|_| group.member_epoch >= 0);
+        let member = member.filter(|_| call.version() >= MEMBER_EPOCH_FROM);
+        let checked =
+            member.map(|member| call.broker.groups.check_fetch(&group.group_id, member, group.member_epoch));
+        if let Some(Err(code)) = checked {
+            return OffsetFetchResponseGroup::default()
+                .with_error_code(code.code())
+                .with_group_id(group.group_id);
+        }
         let asked = group.topics.map(|topics| {
             topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect::<Vec<_>>()
         });
@@ -181,26 +198,28 @@ fn fetch_groups(call: &Call, request: OffsetFetchRequest) -> OffsetFetchResponse
 pub(crate) async fn delete(call: Call, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
     let broker = &call.broker;
     let group = request.group_id.to_string();
-    if !broker.offsets.has_group(&group) {
-        let known = broker.groups.is_active(&group);
-        let code = if known { Code::GroupSubscribedToTopic } else { Code::GroupIdNotFound };
+    let refused = match () {
+        () if broker.groups.is_foreign(&group) => Some(Code::NonEmptyGroup),
+        () if broker.offsets.has_group(&group) || broker.groups.is_active(&group) => None,
+        () => Some(Code::GroupIdNotFound),
+    };
+    if let Some(code) = refused {
         return OffsetDeleteResponse::default().with_error_code(code.code());
     }
-    // Which topics the members of a group read is between them; while there
-    // are members, all of them count as read.
-    let mut code = if broker.groups.is_active(&group) { Code::GroupSubscribedToTopic.code() } else { 0 };
-    let asked = request.topics.iter();
+    let read = |topic: &str| broker.groups.subscribes_to(&group, topic);
+    let read: Vec<bool> = request.topics.iter().map(|topic| read(&topic.name)).collect();
+    let asked = request.topics.iter().zip(&read).filter(|(_, read)| !**read).map(|(topic, _)| topic);
     let places =
         asked.flat_map(|topic| topic.partitions.iter().map(|part| (&topic.name, part.partition_index)));
     let places =
         places.map(|(topic, partition)| Place { group: group.clone(), topic: topic.to_string(), partition });
-    if code == 0
-        && let Err(error) = broker.offsets.apply(places.map(|place| (place, None)).collect()).await
-    {
+    let mut code = 0;
+    if let Err(error) = broker.offsets.apply(places.map(|place| (place, None)).collect()).await {
         tracing::error!(group, %error, "committed offsets not deleted");
         code = codes::of_door(&error).code();
     }
-    let topics = request.topics.into_iter().map(|topic| {
+    let topics = request.topics.into_iter().zip(read).map(|(topic, read)| {
+        let code = if read { Code::GroupSubscribedToTopic.code() } else { code };
         let partitions = topic.partitions.iter().map(|part| {
             OffsetDeleteResponsePartition::default()
                 .with_partition_index(part.partition_index)
