@@ -106,9 +106,10 @@ pub(crate) fn log_dirs(call: &Call, request: DescribeLogDirsRequest) -> Describe
             known.map(|(topic, partitions)| sizes(&topic, Some(partitions))).collect()
         }
     };
-    let result = DescribeLogDirsResult::default()
-        .with_log_dir(text(&log.folder().to_string_lossy()))
-        .with_topics(topics);
+    let folder = log.folder();
+    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    let result =
+        DescribeLogDirsResult::default().with_log_dir(text(&folder.to_string_lossy())).with_topics(topics);
     let result = match version {
         4.. => result.with_total_bytes(UNKNOWN_BYTES).with_usable_bytes(
             log.available_bytes().and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(UNKNOWN_BYTES),
