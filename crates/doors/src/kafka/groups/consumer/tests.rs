@@ -1,3 +1,5 @@
+//! The machine of a group, with time and topics in the tests' hands.
+
 use std::cell::RefCell;
 
 use super::*;
