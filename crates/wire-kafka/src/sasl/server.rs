@@ -26,8 +26,10 @@ pub struct ScramChallenge {
     credential: Credential,
     /// Both first messages.
     transcript: String,
-    /// What the proof must repeat, up to the proof itself.
-    unproven: String,
+    /// How the proof must begin.
+    binding: String,
+    /// Both sides' nonce.
+    nonce: String,
 }
 
 impl fmt::Debug for ScramChallenge {
@@ -79,8 +81,8 @@ impl ScramFirst {
         let salt = BASE64.encode(&credential.salt);
         let message = format!("r={both},s={salt},i={}", credential.iterations);
         let transcript = format!("{},{message}", self.bare);
-        let unproven = format!("c={},r={both}", BASE64.encode(&self.header));
-        (ScramChallenge { credential, transcript, unproven }, message.into_bytes())
+        let binding = format!("c={}", BASE64.encode(&self.header));
+        (ScramChallenge { credential, transcript, binding, nonce: both }, message.into_bytes())
     }
 }
 
@@ -100,11 +102,13 @@ impl ScramChallenge {
         let (unproven, proof) = message
             .rsplit_once(",p=")
             .ok_or(SaslError::Malformed { what: CLIENT_FINAL, reason: "the proof is missing" })?;
-        if unproven != self.unproven && !unproven.starts_with(&format!("{},", self.unproven)) {
-            return Err(SaslError::Malformed {
-                what: CLIENT_FINAL,
-                reason: "it does not answer our challenge",
-            });
+        let mut parts = unproven.split(',');
+        let binding = parts.next() == Some(self.binding.as_str());
+        // As Kafka does: librdkafka before 2.2 puts its own nonce before ours once more.
+        let nonce = attribute(parts.next(), 'r', CLIENT_FINAL)?;
+        if !binding || !nonce.ends_with(&self.nonce) {
+            let reason = "it does not answer our challenge";
+            return Err(SaslError::Malformed { what: CLIENT_FINAL, reason });
         }
         let Credential { hash, stored_key, server_key, .. } = &self.credential;
         let proof = BASE64.decode(proof).map_err(|_| SaslError::Refused)?;

@@ -79,6 +79,10 @@ fn a_server_must_prove_itself() {
     let ((client, _), _) = begun();
     assert_eq!(client.check(b"e=unknown-user"), Err(SaslError::Server("unknown-user".into())));
     let ((_, proof), challenge) = begun();
+    let twice = String::from_utf8(proof).unwrap().replace("r=abcd", "r=abcabcd");
+    // Taken as an answer, as Kafka does, but the proof is of another text.
+    assert_eq!(challenge.verify(twice.as_bytes()), Err(SaslError::Refused));
+    let ((_, proof), challenge) = begun();
     let other = String::from_utf8(proof).unwrap().replace("r=abcd", "r=abce");
     assert!(matches!(challenge.verify(other.as_bytes()), Err(SaslError::Malformed { .. })));
 }
