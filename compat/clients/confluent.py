@@ -41,7 +41,7 @@ def guarded(call, *arguments, **options):
 
 class Confluent(Client):
     name = "confluent"
-    strategies = ("range", "roundrobin", "cooperative-sticky")
+    strategies = ("range", "roundrobin", "cooperative-sticky", "server")
 
     def __init__(self, address):
         super().__init__(address)

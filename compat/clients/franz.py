@@ -6,7 +6,7 @@ from .remote import Remote, RemoteMember, RemoteTransactional
 
 class Franz(Remote):
     name = "franz-go"
-    strategies = ("range", "roundrobin", "sticky", "cooperative-sticky")
+    strategies = ("range", "roundrobin", "sticky", "cooperative-sticky", "server")
 
     @classmethod
     def command(cls):
