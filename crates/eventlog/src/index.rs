@@ -88,6 +88,18 @@ impl Index {
         self.start_of(after)
     }
 
+    /// The offset that the segment begins with.
+    pub(crate) fn base_offset(&self) -> i64 {
+        self.base_offset
+    }
+
+    /// All places it knows: position and base offset of a batch.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (u64, i64)> {
+        let place =
+            |entry: &Entry| (u64::from(entry.position), self.base_offset + i64::from(entry.offset_delta));
+        self.entries.iter().map(place)
+    }
+
     fn start_of(&self, after: usize) -> (u64, i64) {
         match after.checked_sub(1).and_then(|last| self.entries.get(last)) {
             Some(entry) => (u64::from(entry.position), self.base_offset + i64::from(entry.offset_delta)),

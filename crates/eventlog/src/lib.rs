@@ -68,6 +68,7 @@ mod committed;
 mod compaction;
 mod error;
 mod index;
+pub mod inspect;
 mod layout;
 mod log;
 mod meta;

@@ -289,13 +289,14 @@ fn below(random: &SeededRandom, limit: usize) -> usize {
     usize::try_from(random.next_u64() % limit as u64).unwrap()
 }
 
-fn run(seed: u64, faults: bool) -> u64 {
+/// Runs a seed; what it did and what it left on the disk, as digests.
+fn run(seed: u64, faults: bool) -> (u64, u64) {
     let mut world = World::new(seed, faults);
     for _ in 0..STEPS {
         world.step();
     }
     world.crash();
-    stable_hash(&world.trace)
+    (stable_hash(&world.trace), world.rig.disk.digest())
 }
 
 fn seeds() -> u64 {
