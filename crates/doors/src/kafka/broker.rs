@@ -14,6 +14,7 @@ use super::groups::Groups;
 use super::offsets::OffsetStore;
 use super::security::Security;
 use super::throttle::Throttle;
+use super::transactions::Transactions;
 use crate::DoorError;
 
 /// What can be set about the Kafka door.
@@ -60,6 +61,16 @@ pub struct BrokerOptions {
     /// Committed offsets of a group without members are kept this long, in
     /// milliseconds.
     pub offsets_retention_ms: i64,
+    /// Most transactional ids.
+    pub transactional_ids_max: usize,
+    /// Most partitions and groups of one transaction.
+    pub transaction_partitions_max: usize,
+    /// Longest timeout that a producer may ask for its transactions, in
+    /// milliseconds.
+    pub transaction_timeout_ms_max: i32,
+    /// A transactional id that is not used is forgotten after this long, in
+    /// milliseconds.
+    pub transactional_id_retention_ms: i64,
     /// Who may use the door; `None`: everybody, for everything.
     pub security: Option<Arc<Security>>,
 }
@@ -86,6 +97,10 @@ impl Default for BrokerOptions {
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
             offsets_retention_ms: 7 * 24 * 3_600_000,
+            transactional_ids_max: 100_000,
+            transaction_partitions_max: 2_000,
+            transaction_timeout_ms_max: 15 * 60_000,
+            transactional_id_retention_ms: 7 * 24 * 3_600_000,
             security: None,
         }
     }
@@ -221,13 +236,15 @@ pub struct Broker {
     pub(crate) groups: Arc<Groups>,
     pub(crate) offsets: OffsetStore,
     pub(crate) throttle: Throttle,
+    pub(crate) transactions: Transactions,
     pub(crate) requests_budget: ByteBudget,
     pub(crate) answers_budget: ByteBudget,
 }
 
 impl Broker {
-    /// A broker over `log`. Reads the committed offsets back, and makes their
-    /// topic if this is the first start; blocks while it does.
+    /// A broker over `log`. Reads committed offsets and transactions back, makes
+    /// their topics if this is the first start, and completes transactions that
+    /// were decided; blocks while it does.
     pub fn new(
         log: Arc<EventLog>,
         clock: Arc<dyn Clock>,
@@ -238,10 +255,13 @@ impl Broker {
         let groups = Arc::new(Groups::new(&options));
         let retention_ms = options.offsets_retention_ms;
         let offsets = OffsetStore::open(&log, Arc::clone(&groups), Arc::clone(&clock), retention_ms)?;
+        let transactions = Transactions::open(&log, Arc::clone(&clock), &options)?;
+        transactions.recover(&log, &offsets);
         Ok(Self {
             sessions: Sessions::new(&options, metrics.cell("door_kafka_fetch_sessions", "")),
             groups,
             offsets,
+            transactions,
             counters: Arc::new(Counters::new(metrics)),
             complaints: Complaints::default(),
             throttle: Throttle::default(),

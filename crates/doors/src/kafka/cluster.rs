@@ -1,28 +1,29 @@
 //! What a cluster of one tells about itself: ApiVersions, DescribeCluster,
-//! FindCoordinator, InitProducerId.
+//! FindCoordinator.
 
 use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{
     ApiVersionsResponse, BrokerId, DescribeClusterRequest, DescribeClusterResponse, FindCoordinatorRequest,
-    FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse, ProducerId,
+    FindCoordinatorResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 use pluvio_wire_kafka::APIS;
 
-use super::broker::blocking;
-use super::codes::{self, Code};
+use super::codes::Code;
 use super::dispatch::Call;
 
 /// The type of endpoints that clients connect to.
 const BROKERS: i8 = 1;
 const GROUP_COORDINATOR: i8 = 0;
-const NO_TRANSACTIONS: &str = "transactions are not served; unset transactional.id";
+const TRANSACTION_COORDINATOR: i8 = 1;
+const UNKNOWN_KIND: &str = "coordinators are asked for by 0 (groups) or 1 (transactions)";
 
 /// What all of the cluster can do, by Kafka's names, with its level: 1 of
-/// `group.version` is the consumer protocol of KIP-848.
-const FEATURES: &[(&str, i16)] = &[("group.version", 1)];
+/// `group.version` is the consumer protocol of KIP-848, 2 of
+/// `transaction.version` an epoch of its own for every transaction (KIP-890).
+const FEATURES: &[(&str, i16)] = &[("group.version", 1), ("transaction.version", 2)];
 /// The version of ApiVersions that tells features.
 const FEATURES_FROM: i16 = 3;
 
@@ -85,12 +86,12 @@ pub(crate) fn describe_cluster(call: &Call, request: &DescribeClusterRequest) ->
     response
 }
 
-/// Carries out a FindCoordinator: for groups it is this broker.
+/// Carries out a FindCoordinator: it is this broker.
 pub(crate) fn find_coordinator(call: &Call, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     let options = &call.broker.options;
-    let served = request.key_type == GROUP_COORDINATOR;
+    let served = matches!(request.key_type, GROUP_COORDINATOR | TRANSACTION_COORDINATOR);
     let code = if served { 0 } else { Code::UnsupportedVersion.code() };
-    let message = (!served).then(|| StrBytes::from_static_str(NO_TRANSACTIONS));
+    let message = (!served).then(|| StrBytes::from_static_str(UNKNOWN_KIND));
     let (host, port) = match served {
         true => (text(&options.advertised_host), i32::from(options.advertised_port)),
         false => (StrBytes::default(), -1),
@@ -117,28 +118,6 @@ pub(crate) fn find_coordinator(call: &Call, request: FindCoordinatorRequest) -> 
             .with_port(port)
     });
     FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
-}
-
-/// Carries out an InitProducerId: a new identity for an idempotent producer.
-pub(crate) async fn init_producer_id(call: Call, request: InitProducerIdRequest) -> InitProducerIdResponse {
-    let refused = |code: Code| {
-        InitProducerIdResponse::default()
-            .with_error_code(code.code())
-            .with_producer_id(ProducerId(-1))
-            .with_producer_epoch(-1)
-    };
-    if request.transactional_id.is_some() {
-        tracing::warn!(client = call.head.client_id, "{NO_TRANSACTIONS}");
-        return refused(Code::UnsupportedVersion);
-    }
-    let log = call.broker.log.clone();
-    match blocking(move || log.new_producer_id()).await {
-        Ok(id) => InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0),
-        Err(error) => {
-            tracing::error!(%error, "no producer id");
-            refused(codes::of_log(&error))
-        }
-    }
 }
 
 /// A string of the protocol.

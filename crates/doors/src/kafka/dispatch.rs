@@ -17,7 +17,7 @@ use super::throttle::Muted;
 use super::writer::{Answer, Reply};
 use super::{
     cluster, configs, describe, fetch, groups, list_offsets, metadata, offsets, produce, replicas, security,
-    topics,
+    topics, transactions,
 };
 use crate::DoorError;
 
@@ -160,7 +160,14 @@ pub(crate) fn begin(call: Call, request: Request) -> Result<Answer, DoorError> {
         Request::AlterPartitionReassignments(r) => soon(call, r, replicas::reassign),
         Request::ListPartitionReassignments(r) => soon(call, r, replicas::list_reassignments),
         Request::FindCoordinator(r) => soon(call, r, cluster::find_coordinator),
-        Request::InitProducerId(r) => later(call, r, cluster::init_producer_id),
+        Request::InitProducerId(r) => later(call, r, transactions::init_producer_id),
+        Request::AddPartitionsToTxn(r) => later(call, r, transactions::add_partitions),
+        Request::AddOffsetsToTxn(r) => later(call, r, transactions::add_offsets),
+        Request::EndTxn(r) => later(call, r, transactions::end_transaction),
+        Request::TxnOffsetCommit(r) => later(call, r, transactions::commit_offsets),
+        Request::DescribeProducers(r) => soon(call, r, transactions::describe_producers),
+        Request::DescribeTransactions(r) => soon(call, r, transactions::describe_transactions),
+        Request::ListTransactions(r) => soon(call, r, transactions::list_transactions),
         Request::CreateTopics(r) => later(call, r, topics::create_topics),
         Request::DeleteTopics(r) => later(call, r, topics::delete_topics),
         Request::CreatePartitions(r) => later(call, r, topics::create_partitions),

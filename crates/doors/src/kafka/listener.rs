@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::broker::Broker;
 use super::connection::{From, serve_connection};
+use super::transactions;
 use crate::DoorError;
 
 /// How long to wait when the system cannot give another connection.
@@ -31,6 +32,7 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(broker.options.connections_max));
     let unproven = Arc::new(Semaphore::new((broker.options.connections_max / UNPROVEN_SHARE).max(1)));
     let mut connections = JoinSet::new();
+    let watching = tokio::spawn(transactions::watch(Arc::clone(&broker)));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -62,6 +64,7 @@ pub async fn serve(
             }
         }
     }
+    watching.abort();
     while connections.join_next().await.is_some() {}
     tracing::info!(%address, "Kafka door closed");
     Ok(())

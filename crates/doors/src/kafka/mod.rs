@@ -4,11 +4,10 @@
 //! Promises: requests of one connection are answered in order; `acks=all` is
 //! answered only once the records are on disk; record batches are stored as
 //! they came and sent as they are stored; committed offsets survive a crash
-//! once their commit was answered; only requests that work are advertised.
+//! once their commit was answered; a transaction is seen whole or not at all
+//! by those who read committed records; only requests that work are advertised.
 //! Where peers must prove who they are (`security`), they may do only what a
 //! rule allows (`guard`) and no more of it than their quota (`throttle`).
-//!
-//! Not here: transactions.
 
 mod broker;
 pub mod client;
@@ -19,9 +18,11 @@ mod connection;
 mod describe;
 mod dispatch;
 mod fetch;
+mod fields;
 mod frames;
 mod groups;
 mod guard;
+mod journal;
 mod list_offsets;
 mod listener;
 mod metadata;
@@ -32,6 +33,7 @@ mod replicas;
 mod security;
 mod throttle;
 mod topics;
+mod transactions;
 mod validate;
 mod writer;
 

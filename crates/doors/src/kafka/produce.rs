@@ -9,12 +9,14 @@ use pluvio_eventlog::{LogError, Partition, TimestampType, Topic};
 use pluvio_wire_kafka::produce::{
     ProducePartition, ProduceRequest, ProducedPartition, ProducedTopic, encode_response,
 };
+use pluvio_wire_kafka::records::BatchHeader;
 use pluvio_wire_kafka::{TopicRef, WireError};
 
 use super::broker::Broker;
 use super::codes::{self, Code};
 use super::dispatch::Call;
 use super::frames::LARGE_BYTES;
+use super::transactions;
 use super::validate::check_produced;
 use super::writer::{Answer, Reply};
 use crate::DoorError;
@@ -42,9 +44,29 @@ impl Refusal {
     }
 }
 
+/// What a batch must be to be appended.
+pub(crate) enum Gate<'a> {
+    /// Outside of any transaction.
+    Plain,
+    /// In the transaction that this asks about topic, partition and batch.
+    Transaction {
+        check: &'a dyn Fn(&Topic, i32, &BatchHeader) -> Result<(), Code>,
+        /// Whether each transaction has an epoch, and so sequences, of its own.
+        from_zero: bool,
+    },
+}
+
 /// Carries out a Produce. An error closes the connection: that is how a
 /// producer which wants no answers learns of a refusal.
 pub(crate) fn produce(call: &Call, request: ProduceRequest) -> Result<Answer, DoorError> {
+    match &request.transactional_id {
+        Some(id) => transactions::produce(call, &id.clone(), request),
+        None => append_all(call, request, &Gate::Plain),
+    }
+}
+
+/// Appends all batches of a request that may pass the gate.
+pub(crate) fn append_all(call: &Call, request: ProduceRequest, gate: &Gate<'_>) -> Result<Answer, DoorError> {
     let acks = request.acks;
     let alone = request.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>() == 1;
     let throttle_time_ms = throttle(call, &request);
@@ -59,7 +81,7 @@ pub(crate) fn produce(call: &Call, request: ProduceRequest) -> Result<Answer, Do
             let index = part.index;
             let appended = match &refuse {
                 Some((code, message)) => Err(Refusal::new(*code, *message)),
-                None => append(&call.broker, &produced.topic, topic.as_deref(), part, alone),
+                None => append(&call.broker, &produced.topic, topic.as_deref(), part, (alone, gate)),
             };
             if let Ok(Appended { partition, .. }) = &appended {
                 call.pace.note(partition);
@@ -131,7 +153,7 @@ async fn durable(
 }
 
 /// What is wrong with the request as a whole, if anything.
-fn refusal_of_all(call: &Call, request: &ProduceRequest) -> Option<(Code, &'static str)> {
+pub(crate) fn refusal_of_all(call: &Call, request: &ProduceRequest) -> Option<(Code, &'static str)> {
     if !(ACKS_ALL..=1).contains(&request.acks) {
         return Some((Code::InvalidRequiredAcks, "acks must be 0, 1 or -1"));
     }
@@ -140,14 +162,15 @@ fn refusal_of_all(call: &Call, request: &ProduceRequest) -> Option<(Code, &'stat
         let code = Code::TransactionalIdAuthorizationFailed;
         return Some((code, "not allowed to use the transactional id"));
     }
-    if request.transactional_id.is_some() {
-        return Some((Code::InvalidTxnState, "transactions are not served; unset transactional.id"));
-    }
     None
 }
 
 /// What keeps the peer from writing to a topic, if anything.
-fn refusal_of_topic(call: &Call, named: &TopicRef, topic: Option<&Topic>) -> Option<(Code, &'static str)> {
+pub(crate) fn refusal_of_topic(
+    call: &Call,
+    named: &TopicRef,
+    topic: Option<&Topic>,
+) -> Option<(Code, &'static str)> {
     if !call.rights.are_limited() {
         return None;
     }
@@ -173,7 +196,7 @@ fn append(
     name: &TopicRef,
     topic: Option<&Topic>,
     part: ProducePartition,
-    alone: bool,
+    (alone, gate): (bool, &Gate<'_>),
 ) -> Result<Appended, Refusal> {
     let unknown = match name {
         TopicRef::Name(_) => Code::UnknownTopicOrPartition,
@@ -190,13 +213,15 @@ fn append(
     let config = topic.config();
     let header = check_produced(&config, &batch, broker.clock.now_ms())
         .map_err(|(code, message)| Refusal { code, message })?;
-    if header.is_transactional() {
-        return Err(Refusal::new(Code::InvalidTxnState, "transactions are not served"));
-    }
+    pass(gate, topic, part.index, &header)?;
     // A large batch that is nearly all of its request is kept where it lies.
     // While somebody holds it the log copies it, and keeps the batch only.
     let _held = (!alone || batch.len() < LARGE_BYTES).then(|| batch.clone());
-    match partition.append(batch) {
+    let appended = match gate {
+        Gate::Transaction { from_zero: true, .. } => partition.append_from_zero(batch),
+        _ => partition.append(batch),
+    };
+    match appended {
         Ok(at) => {
             let log_append_time_ms = match config.timestamp {
                 TimestampType::CreateTime => -1,
@@ -209,6 +234,21 @@ fn append(
             Err(Refusal::new(codes::of_log(&error), error.to_string()))
         }
     }
+}
+
+/// Refuses a batch that does not belong where the request wants it.
+fn pass(gate: &Gate<'_>, topic: &Topic, index: i32, header: &BatchHeader) -> Result<(), Refusal> {
+    let Gate::Transaction { check, .. } = gate else {
+        if header.is_transactional() {
+            let reason = "a transactional batch came without its transactional id";
+            return Err(Refusal::new(Code::TransactionalIdAuthorizationFailed, reason));
+        }
+        return Ok(());
+    };
+    if !header.is_transactional() {
+        return Err(Refusal::new(Code::InvalidRecord, "the batch is not transactional, its request is"));
+    }
+    check(topic, index, header).map_err(|code| Refusal::new(code, "the producer's transaction refuses it"))
 }
 
 fn answer_of(index: i32, appended: Result<Appended, Refusal>) -> ProducedPartition {

@@ -10,7 +10,7 @@ use kafka_protocol::protocol::{Decodable, Request, StrBytes};
 use pluvio_doors::kafka::client::Client;
 use pluvio_doors::kafka::{Broker, BrokerOptions, serve};
 use pluvio_eventlog::{EventLog, LogOptions};
-use pluvio_foundation::{Metrics, RealDisk, SystemClock, SystemRandom};
+use pluvio_foundation::{Clock, Metrics, RealDisk, SystemClock, SystemRandom};
 use pluvio_wire_kafka::Compression;
 use pluvio_wire_kafka::frame::{self, LENGTH_BYTES};
 use pluvio_wire_kafka::records::{BatchBuilder, for_each_record};
@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 pub struct Server {
     pub address: String,
     pub metrics: Metrics,
+    pub broker: Arc<Broker>,
     log: Arc<EventLog>,
     close: watch::Sender<bool>,
     serving: JoinHandle<Result<(), pluvio_doors::DoorError>>,
@@ -38,8 +39,18 @@ impl Server {
     }
 
     pub async fn start_over(dir: &Path, options: BrokerOptions, log_options: LogOptions) -> Self {
+        Self::start_at(dir, options, log_options, Arc::new(SystemClock)).await
+    }
+
+    /// A server for which time passes as `clock` says.
+    pub async fn start_at(
+        dir: &Path,
+        options: BrokerOptions,
+        log_options: LogOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let metrics = Metrics::default();
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom::default()));
+        let random = Arc::new(SystemRandom::default());
         let log = EventLog::open(
             dir,
             Arc::new(RealDisk),
@@ -55,8 +66,8 @@ impl Server {
             BrokerOptions { advertised_host: "127.0.0.1".into(), advertised_port: address.port(), ..options };
         let broker = Arc::new(Broker::new(log.clone(), clock, random, &metrics, options).unwrap());
         let (close, closing) = watch::channel(false);
-        let serving = tokio::spawn(serve(listener, broker, closing));
-        Self { address: address.to_string(), metrics, log, close, serving }
+        let serving = tokio::spawn(serve(listener, Arc::clone(&broker), closing));
+        Self { address: address.to_string(), metrics, broker, log, close, serving }
     }
 
     pub async fn client(&self) -> Client {

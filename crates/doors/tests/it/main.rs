@@ -12,3 +12,5 @@ mod groups;
 mod harness;
 mod offsets;
 mod records;
+mod transactional;
+mod transactions;

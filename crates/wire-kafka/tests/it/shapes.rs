@@ -81,6 +81,20 @@ fn sample(key: m::ApiKey, v: i16) -> Bytes {
                 .with_producer_id(ProducerId(if v >= 3 { 7 } else { -1 })),
             v,
         ),
+        K::AddPartitionsToTxn => bytes_of(&add_partitions(v), v),
+        K::AddOffsetsToTxn => bytes_of(
+            &m::AddOffsetsToTxnRequest::default().with_transactional_id(transaction()).with_group_id(group()),
+            v,
+        ),
+        K::EndTxn => bytes_of(&m::EndTxnRequest::default().with_transactional_id(transaction()), v),
+        K::TxnOffsetCommit => bytes_of(&transactional_offsets(v), v),
+        K::DescribeProducers => bytes_of(&describe_producers(), v),
+        K::DescribeTransactions => bytes_of(
+            &m::DescribeTransactionsRequest::default()
+                .with_transactional_ids(vec![transaction(), transaction()]),
+            v,
+        ),
+        K::ListTransactions => bytes_of(&list_transactions(v), v),
         K::OffsetForLeaderEpoch => bytes_of(&leader_epoch(), v),
         K::DescribeConfigs => bytes_of(&describe_configs(), v),
         K::AlterConfigs => bytes_of(&alter_configs(), v),
@@ -99,6 +113,61 @@ fn sample(key: m::ApiKey, v: i16) -> Bytes {
         K::ListPartitionReassignments => bytes_of(&list_reassignments(), v),
         K::DescribeTopicPartitions => bytes_of(&describe_topic_partitions(), v),
         other => shapes_access::sample(other, v),
+    }
+}
+
+fn transaction() -> m::TransactionalId {
+    m::TransactionalId(s("tx"))
+}
+
+fn add_partitions(v: i16) -> m::AddPartitionsToTxnRequest {
+    use m::add_partitions_to_txn_request::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
+    let topic = AddPartitionsToTxnTopic::default().with_name(topic("t")).with_partitions(vec![1, 2]);
+    let request = m::AddPartitionsToTxnRequest::default();
+    if v < 4 {
+        return request
+            .with_v3_and_below_transactional_id(transaction())
+            .with_v3_and_below_topics(vec![topic]);
+    }
+    let one = AddPartitionsToTxnTransaction::default()
+        .with_transactional_id(transaction())
+        .with_topics(vec![topic.clone(), topic]);
+    request.with_transactions(vec![one.clone(), one])
+}
+
+fn transactional_offsets(v: i16) -> m::TxnOffsetCommitRequest {
+    use m::txn_offset_commit_request::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic};
+    let mut partition = TxnOffsetCommitRequestPartition::default()
+        .with_partition_index(1)
+        .with_committed_metadata(Some(s("note")));
+    if v >= 2 {
+        partition = partition.with_committed_leader_epoch(1);
+    }
+    let topic = TxnOffsetCommitRequestTopic::default().with_name(topic("t")).with_partitions(vec![partition]);
+    let request = m::TxnOffsetCommitRequest::default()
+        .with_transactional_id(transaction())
+        .with_group_id(group())
+        .with_topics(vec![topic]);
+    match v {
+        3.. => request.with_member_id(s("member")).with_group_instance_id(Some(s("one"))),
+        _ => request,
+    }
+}
+
+fn describe_producers() -> m::DescribeProducersRequest {
+    use m::describe_producers_request::TopicRequest;
+    let topic = TopicRequest::default().with_name(topic("t")).with_partition_indexes(vec![0, 1]);
+    m::DescribeProducersRequest::default().with_topics(vec![topic])
+}
+
+fn list_transactions(v: i16) -> m::ListTransactionsRequest {
+    let request = m::ListTransactionsRequest::default()
+        .with_state_filters(vec![s("Ongoing"), s("Empty")])
+        .with_producer_id_filters(vec![ProducerId(5), ProducerId(6)]);
+    match v {
+        2.. => request.with_duration_filter(9).with_transactional_id_pattern(Some(s("t.*"))),
+        1 => request.with_duration_filter(9),
+        _ => request,
     }
 }
 

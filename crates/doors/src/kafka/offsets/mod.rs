@@ -1,43 +1,29 @@
 //! Committed offsets: kept in memory, and in the internal topic
-//! `__consumer_offsets` of the same event log, one record each (`record`).
+//! `__consumer_offsets` of the same event log, one record each (`record`), as
+//! a journal keeps them.
 //!
-//! Promises: a commit is answered only once it is durable; the state is
-//! rebuilt from the topic at start; the topic stays small: when it has grown
-//! well beyond what is live, the live state is written once more and all that
-//! came before is deleted.
+//! Promises: a commit is answered only once it is durable. Offsets committed in
+//! a transaction are pending, and seen by nobody, until it ends; they survive a
+//! restart as such.
 
+mod pending;
 mod record;
 mod requests;
 mod state;
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use pluvio_eventlog::{EventLog, LogError, Partition, TopicConfig};
-use pluvio_foundation::{Clock, limits};
-use pluvio_wire_kafka::records::{BatchBuilder, for_each_record};
-use pluvio_wire_kafka::{Compression, WireError};
+use pluvio_eventlog::EventLog;
+use pluvio_foundation::Clock;
 
 use super::groups::Groups;
+use super::journal::{Journal, Wrote};
 use crate::DoorError;
 pub(crate) use record::{Committed, Place};
-pub(crate) use requests::{commit, delete, fetch};
-use state::State;
+pub(crate) use requests::{NOTE_BYTES_MAX, commit, delete, fetch};
+use state::{Entry, State};
 
 const TOPIC: &str = "__consumer_offsets";
-/// The live state is written anew once more than this many bytes were written …
-const REWRITE_BYTES: u64 = 4 << 20;
-/// … and this many times more than what is live.
-const REWRITE_RATIO: u64 = 4;
-/// Size of the topic's files, in bytes: what is deleted goes file by file.
-const SEGMENT_BYTES: u64 = 1 << 20;
-/// Records are written in batches of about this size, in bytes.
-const BATCH_BYTES: usize = 256 << 10;
-const READ_BYTES: usize = 4 << 20;
-/// Members have so long to join again after a start before anything expires.
-const EXPIRY_PAUSE_MS: u64 = 30 * 60_000;
-/// Most committed offsets, over all groups.
-const ENTRIES_MAX: usize = 1 << 20;
 
 /// A change: a new value, or none to take the offset back.
 type Change = (Place, Option<Committed>);
@@ -45,20 +31,7 @@ type Change = (Place, Option<Committed>);
 /// All committed offsets.
 #[derive(Debug)]
 pub(crate) struct OffsetStore {
-    partition: Arc<Partition>,
-    written: Mutex<Written>,
-    groups: Arc<Groups>,
-    clock: Arc<dyn Clock>,
-    retention_ms: i64,
-    /// When this was opened, on the clock that never goes back.
-    opened_ms: u64,
-}
-
-/// The state, and how much was written since it was last written as a whole.
-#[derive(Debug)]
-struct Written {
-    state: State,
-    bytes: u64,
+    journal: Journal<State>,
 }
 
 impl OffsetStore {
@@ -69,182 +42,107 @@ impl OffsetStore {
         clock: Arc<dyn Clock>,
         retention_ms: i64,
     ) -> Result<Self, DoorError> {
-        let config = TopicConfig {
-            retention_ms: None,
-            retention_bytes: None,
-            segment_bytes: SEGMENT_BYTES,
-            ..TopicConfig::default()
-        };
-        let topic = match log.topic(TOPIC) {
-            Some(topic) => topic,
-            None => log.create_topic(TOPIC, 1, config)?,
-        };
-        let partition =
-            topic.partition(0).ok_or_else(|| LogError::TopicNotFound { topic: TOPIC.to_owned() })?;
-        let state = rebuild(&partition)?;
-        tracing::info!(committed = state.len(), "committed offsets read");
-        let written = Mutex::new(Written { state, bytes: partition.bytes() });
-        let opened_ms = clock.monotonic_us() / 1000;
-        Ok(Self { partition, written, groups, clock, retention_ms, opened_ms })
+        let state = State::new(groups, Arc::clone(&clock), retention_ms);
+        let journal = Journal::open(log, TOPIC, clock, state)?;
+        tracing::info!(committed = journal.with(State::len), "committed offsets read");
+        Ok(Self { journal })
     }
 
     /// The time of a commit made now.
     pub fn now_ms(&self) -> i64 {
-        self.clock.now_ms()
+        self.journal.now_ms()
     }
 
     /// A committed offset.
     pub fn get(&self, group: &str, topic: &str, partition: i32) -> Option<Committed> {
-        self.written.lock().state.get(group, topic, partition).cloned()
+        self.journal.with(|state| state.get(group, topic, partition).cloned())
     }
 
     /// All committed offsets of a group, sorted by topic and partition.
     pub fn of_group(&self, group: &str) -> Vec<(Place, Committed)> {
-        self.written.lock().state.of_group(group)
+        self.journal.with(|state| state.of_group(group))
     }
 
     /// The groups that have committed anything.
     pub fn groups(&self) -> Vec<String> {
-        self.written.lock().state.groups()
+        self.journal.with(State::groups)
     }
 
     /// Whether the group has committed anything.
     pub fn has_group(&self, group: &str) -> bool {
-        self.written.lock().state.has_group(group)
+        self.journal.with(|state| state.has_group(group))
     }
 
     /// Forgets all that a group committed.
     pub async fn remove_group(&self, group: &str) -> Result<(), DoorError> {
-        let gone = self.of_group(group).into_iter().map(|(place, _)| (place, None));
-        self.apply(gone.collect()).await
+        self.remove(|state| state.of_group(group).into_iter().map(|(place, _)| place).collect()).await
     }
 
     /// Forgets all that was committed for a topic.
     pub async fn remove_topic(&self, topic: &str) -> Result<(), DoorError> {
-        let gone = self.written.lock().state.of_topic(topic);
-        self.apply(gone.into_iter().map(|place| (place, None)).collect()).await
+        self.remove(|state| state.of_topic(topic)).await
+    }
+
+    async fn remove(&self, choose: impl FnOnce(&State) -> Vec<Place>) -> Result<(), DoorError> {
+        let gone = |state: &State| {
+            choose(state).into_iter().map(|place| Entry::Committed(place, None)).collect::<Vec<_>>()
+        };
+        let wrote = self.journal.write_by(gone)?;
+        self.journal.durable(wrote).await
     }
 
     /// Writes changes, takes them into the state and waits until they are
     /// durable.
     pub async fn apply(&self, changes: Vec<Change>) -> Result<(), DoorError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let (end_offset, rewritten_from) = self.write(changes)?;
-        if let Some(first) = rewritten_from {
-            tokio::spawn(delete_before(Arc::clone(&self.partition), first, end_offset));
-        }
-        Ok(self.partition.durable(end_offset).await?)
+        let entries = changes.into_iter().map(|(place, value)| Entry::Committed(place, value));
+        self.journal.apply(entries.collect()).await
     }
 
-    /// Appends under the lock, so that the topic and the state agree on the
-    /// order. Gives the offset after the last record and, if the live state
-    /// was written anew, where that begins.
-    fn write(&self, changes: Vec<Change>) -> Result<(i64, Option<i64>), DoorError> {
-        let mut written = self.written.lock();
-        let Written { state, bytes } = &mut *written;
-        let added = changes.iter().filter(|(_, value)| value.is_some()).count();
-        if state.len() + added > ENTRIES_MAX {
-            let what = "committed offsets; delete consumer groups that are no longer used";
-            return Err(DoorError::Limit { what, count: state.len() + added, count_max: ENTRIES_MAX });
-        }
-        let now_ms = self.clock.now_ms();
-        let (first, appended) =
-            self.append(now_ms, changes.iter().map(|(place, value)| (place, value.as_ref())))?;
-        *bytes += appended;
-        for (place, value) in changes {
-            state.apply(place, value);
-        }
-        if *bytes < REWRITE_BYTES.max(REWRITE_RATIO * state.bytes()) {
-            return Ok((first, None));
-        }
-        self.expire(state, now_ms);
-        let live = state.all();
-        let (end_offset, appended) =
-            self.append(now_ms, live.iter().map(|(place, value)| (place, Some(value))))?;
-        *bytes = appended;
-        tracing::debug!(committed = live.len(), "committed offsets written anew");
-        Ok((end_offset, Some(first)))
-    }
-
-    /// Forgets what was committed too long ago, in groups that had no members
-    /// for as long. At the start nobody has joined yet, so nothing is forgotten.
-    fn expire(&self, state: &mut State, now_ms: i64) {
-        let up_ms = self.clock.monotonic_us() / 1000;
-        if up_ms < self.opened_ms + EXPIRY_PAUSE_MS {
-            return;
-        }
-        let retention_ms = u64::try_from(self.retention_ms).unwrap_or(0);
-        let active = self.groups.active_since(up_ms.saturating_sub(retention_ms));
-        state.expire(now_ms - self.retention_ms, &active);
-    }
-
-    /// Appends records in batches; gives the offset after the last, and bytes.
-    fn append<'a>(
+    /// Writes offsets that the transaction of a producer is to commit.
+    pub fn write_pending(
         &self,
-        now_ms: i64,
-        changes: impl Iterator<Item = (&'a Place, Option<&'a Committed>)>,
-    ) -> Result<(i64, u64), DoorError> {
-        let mut end_offset = self.partition.end_offset();
-        let mut bytes = 0;
-        let mut builder = BatchBuilder::new(now_ms);
-        let mut changes = changes.peekable();
-        while let Some((place, value)) = changes.next() {
-            let value = value.map(Committed::encode);
-            builder.push(Some(&place.encode()), value.as_deref(), now_ms, &[]);
-            if builder.bytes() >= BATCH_BYTES || changes.peek().is_none() {
-                let full = std::mem::replace(&mut builder, BatchBuilder::new(now_ms));
-                let batch = full.finish(Compression::None, None)?;
-                bytes += batch.len() as u64;
-                end_offset = self.partition.append(batch)?.last_offset + 1;
-            }
-        }
-        Ok((end_offset, bytes))
+        producer_id: i64,
+        offsets: Vec<(Place, Committed)>,
+    ) -> Result<Wrote, DoorError> {
+        let entry = |(place, committed)| Entry::Pending(producer_id, place, Some(committed));
+        self.journal.write(offsets.into_iter().map(entry).collect())
     }
-}
 
-/// Deletes what came before the live state, once that is durable.
-async fn delete_before(partition: Arc<Partition>, first: i64, end_offset: i64) {
-    let deleted = match partition.durable(end_offset).await {
-        Ok(()) => super::broker::blocking(move || partition.delete_records(first).map(|_| ())).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = deleted {
-        tracing::error!(topic = TOPIC, %error, "old records remain");
-    }
-}
-
-fn rebuild(partition: &Partition) -> Result<State, DoorError> {
-    let mut state = State::default();
-    let mut scratch = Vec::new();
-    let mut next = partition.start_offset();
-    while next < partition.end_offset() {
-        let read = partition.read(next, READ_BYTES)?;
-        for batch in &read.batches {
-            let inflated_bytes_max = limits::RECORD_BATCH_INFLATED_BYTES_MAX;
-            let mut failed = None;
-            for_each_record(&batch.bytes, inflated_bytes_max, &mut scratch, |record| {
-                if record.offset >= next && failed.is_none() {
-                    let taken = take_in(&mut state, record.key, record.value);
-                    failed = taken.err().map(|reason| (record.offset, reason));
+    /// Ends the pending offsets of a producer: from here on they are committed,
+    /// or as if never written. Does nothing the second time.
+    pub fn end_pending(&self, producer_id: i64, is_commit: bool) -> Result<Wrote, DoorError> {
+        self.journal.write_by(|state| {
+            let mut entries = Vec::new();
+            for (place, committed) in state.pending.of_producer(producer_id) {
+                if is_commit {
+                    entries.push(Entry::Committed(place.clone(), Some(committed)));
                 }
-                Ok::<(), WireError>(())
-            })?;
-            if let Some((offset, reason)) = failed {
-                return Err(DoorError::Stored { topic: TOPIC, offset, reason });
+                entries.push(Entry::Pending(producer_id, place, None));
             }
-        }
-        // Damaged records were stepped over and reported by the log.
-        next = read.next_offset.max(next + 1);
+            entries
+        })
     }
-    Ok(state)
-}
 
-fn take_in(state: &mut State, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), String> {
-    let place = Place::decode(key.ok_or("a record without key")?)?;
-    state.apply(place, value.map(Committed::decode).transpose()?);
-    Ok(())
+    /// The producers with pending offsets.
+    pub fn pending_producers(&self) -> Vec<i64> {
+        self.journal.with(|state| state.pending.producers())
+    }
+
+    /// Whether a transaction may yet change this committed offset.
+    pub fn is_pending(&self, group: &str, topic: &str, partition: i32) -> bool {
+        let place = Place { group: group.to_owned(), topic: topic.to_owned(), partition };
+        self.journal.with(|state| state.pending.len() > 0 && state.pending.has(&place))
+    }
+
+    /// Waits until what was written is durable.
+    pub async fn durable(&self, wrote: Wrote) -> Result<(), DoorError> {
+        self.journal.durable(wrote).await
+    }
+
+    /// The same, blocking the thread.
+    pub fn sync(&self, wrote: Wrote) -> Result<(), DoorError> {
+        self.journal.sync(wrote)
+    }
 }
 
 #[cfg(test)]
@@ -287,15 +185,15 @@ mod tests {
         for round in 0..30 {
             store.apply(changes(round, &store)).await.unwrap();
         }
-        let end_offset = store.partition.end_offset();
+        let end_offset = store.journal.range().1;
         assert!(end_offset > 3_000, "the live state was written anew, on top of 3,000 commits");
         // Deleting what came before runs beside the commits.
-        while store.partition.start_offset() == 0 {
+        while store.journal.range().0 == 0 {
             tokio::task::yield_now().await;
         }
         log.close();
         let (log, store) = open(dir.path());
-        assert_eq!(store.written.lock().state.len(), 100);
+        assert_eq!(store.journal.with(State::len), 100);
         assert!((0..100).all(|index| store.get("g", "rain", index).map(|it| it.offset) == Some(29)));
         log.close();
     }

@@ -3,7 +3,8 @@
 //! big-endian.
 //!
 //! ```text
-//! key    1  kind, 1 = committed offset
+//! key    1  kind, 1 = committed offset, 2 = pending until a transaction ends
+//!        8  producer whose transaction it is, kind 2 only
 //!        2  length of the group's name, then the name
 //!        2  length of the topic's name, then the name
 //!        4  partition
@@ -17,6 +18,8 @@
 //!
 //! A null value takes the committed offset back. A kind or version that is not
 //! known is refused, never skipped: it was written by a newer program.
+
+use crate::kafka::fields::{end, put_text, take, take_text};
 
 /// Which committed offset.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,29 +39,46 @@ pub(crate) struct Committed {
     pub note: String,
 }
 
-const KIND: u8 = 1;
+/// What a record is about: a committed offset, or one that is pending in the
+/// transaction of a producer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub pending_of: Option<i64>,
+    pub place: Place,
+}
+
+const COMMITTED: u8 = 1;
+const PENDING: u8 = 2;
 const VERSION: u8 = 1;
 
-impl Place {
+impl Key {
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(9 + self.group.len() + self.topic.len());
-        out.push(KIND);
-        put_text(&mut out, &self.group);
-        put_text(&mut out, &self.topic);
-        out.extend_from_slice(&self.partition.to_be_bytes());
+        let place = &self.place;
+        let mut out = Vec::with_capacity(17 + place.group.len() + place.topic.len());
+        match self.pending_of {
+            None => out.push(COMMITTED),
+            Some(producer_id) => {
+                out.push(PENDING);
+                out.extend_from_slice(&producer_id.to_be_bytes());
+            }
+        }
+        put_text(&mut out, &place.group);
+        put_text(&mut out, &place.topic);
+        out.extend_from_slice(&place.partition.to_be_bytes());
         out
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let mut rest = bytes;
-        match take(&mut rest)? {
-            [KIND] => {}
+        let pending_of = match take(&mut rest)? {
+            [COMMITTED] => None,
+            [PENDING] => Some(i64::from_be_bytes(take(&mut rest)?)),
             [kind] => return Err(format!("key of kind {kind} was written by a newer version")),
-        }
+        };
         let (group, topic) = (take_text(&mut rest)?, take_text(&mut rest)?);
         let partition = i32::from_be_bytes(take(&mut rest)?);
         end(rest)?;
-        Ok(Self { group, topic, partition })
+        Ok(Self { pending_of, place: Place { group, topic, partition } })
     }
 }
 
@@ -92,39 +112,13 @@ impl Committed {
     }
 }
 
-/// Writes at most 65,535 bytes; the requests allow less.
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(&text.as_bytes()[..usize::from(length)]);
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], String> {
-    let (taken, after) = rest.split_first_chunk::<N>().ok_or("the record is too short")?;
-    *rest = after;
-    Ok(*taken)
-}
-
-fn take_text(rest: &mut &[u8]) -> Result<String, String> {
-    let length = usize::from(u16::from_be_bytes(take(rest)?));
-    let (text, after) = rest.split_at_checked(length).ok_or("the record is too short")?;
-    *rest = after;
-    String::from_utf8(text.to_vec()).map_err(|_| "a name is not UTF-8".to_owned())
-}
-
-fn end(rest: &[u8]) -> Result<(), String> {
-    match rest.len() {
-        0 => Ok(()),
-        extra => Err(format!("{extra} bytes follow the record")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sample() -> (Place, Committed) {
+    fn sample() -> (Key, Committed) {
         let place = Place { group: "g".into(), topic: "regen-öl".into(), partition: 7 };
+        let key = Key { pending_of: None, place };
         let committed = Committed {
             topic_id: [3; 16],
             offset: 1 << 40,
@@ -132,20 +126,26 @@ mod tests {
             committed_at_ms: 1_700_000_000_000,
             note: "note".into(),
         };
-        (place, committed)
+        (key, committed)
     }
 
     #[test]
     fn round_trip() {
-        let (place, committed) = sample();
-        assert_eq!(Place::decode(&place.encode()).unwrap(), place);
+        let (key, committed) = sample();
+        let pending = Key { pending_of: Some(1 << 50), ..key.clone() };
+        for key in [key, pending] {
+            assert_eq!(Key::decode(&key.encode()).unwrap(), key);
+        }
         assert_eq!(Committed::decode(&committed.encode()).unwrap(), committed);
     }
 
     #[test]
     fn the_stored_form_is_frozen() {
         let place = Place { group: "g".into(), topic: "t".into(), partition: 2 };
-        assert_eq!(place.encode(), [1, 0, 1, b'g', 0, 1, b't', 0, 0, 0, 2]);
+        let key = Key { pending_of: None, place };
+        assert_eq!(key.encode(), [1, 0, 1, b'g', 0, 1, b't', 0, 0, 0, 2]);
+        let key = Key { pending_of: Some(3), ..key };
+        assert_eq!(key.encode(), [2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 1, b'g', 0, 1, b't', 0, 0, 0, 2]);
         let (_, committed) = sample();
         let bytes = committed.encode();
         assert_eq!((bytes.len(), bytes[0], &bytes[17..25]), (43, 1, &(1_i64 << 40).to_be_bytes()[..]));
@@ -153,16 +153,16 @@ mod tests {
 
     #[test]
     fn damage_and_newer_versions_are_refused() {
-        let (place, committed) = sample();
-        let (key, value) = (place.encode(), committed.encode());
+        let (key, committed) = sample();
+        let (key, value) = (key.encode(), committed.encode());
         for length in 0..key.len() {
-            assert!(Place::decode(&key[..length]).is_err());
+            assert!(Key::decode(&key[..length]).is_err());
         }
         for length in 0..value.len() {
             assert!(Committed::decode(&value[..length]).is_err());
         }
-        assert!(Place::decode(&[2, 0]).unwrap_err().contains("newer"));
+        assert!(Key::decode(&[3, 0]).unwrap_err().contains("newer"));
         assert!(Committed::decode(&[9]).unwrap_err().contains("newer"));
-        assert!(Place::decode(&[&key[..], &[0]].concat()).is_err());
+        assert!(Key::decode(&[&key[..], &[0]].concat()).is_err());
     }
 }

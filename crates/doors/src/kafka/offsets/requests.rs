@@ -27,7 +27,7 @@ use crate::kafka::codes::{self, Code};
 use crate::kafka::dispatch::Call;
 
 /// Longest note of a client beside an offset, in bytes (Kafka's default).
-const NOTE_BYTES_MAX: usize = 4096;
+pub(crate) const NOTE_BYTES_MAX: usize = 4096;
 
 /// The version of OffsetCommit and OffsetFetch in which members of the consumer
 /// protocol say their epoch.
@@ -103,13 +103,18 @@ fn change(
 /// What is committed, unless it was for an earlier topic of the same name.
 fn current(broker: &Broker, topic: &str, committed: Option<Committed>) -> Committed {
     let id = broker.log.topic(topic).map(|topic| topic.id());
-    committed.filter(|committed| id == Some(committed.topic_id)).unwrap_or(Committed {
-        topic_id: [0; 16],
-        offset: -1,
-        leader_epoch: -1,
-        committed_at_ms: 0,
-        note: String::new(),
-    })
+    committed.filter(|committed| id == Some(committed.topic_id)).unwrap_or_else(none)
+}
+
+/// How the protocol says that nothing is committed.
+fn none() -> Committed {
+    Committed { topic_id: [0; 16], offset: -1, leader_epoch: -1, committed_at_ms: 0, note: String::new() }
+}
+
+/// A committed offset as it is answered, or why it cannot be said yet.
+struct Found {
+    committed: Committed,
+    code: i16,
 }
 
 /// The committed offsets of a group: those asked for, or all.
@@ -117,13 +122,21 @@ fn collect(
     broker: &Broker,
     group: &str,
     asked: Option<Vec<(TopicName, Vec<i32>)>>,
-) -> Vec<(TopicName, Vec<(i32, Committed)>)> {
+    require_stable: bool,
+) -> Vec<(TopicName, Vec<(i32, Found)>)> {
+    let stable = |topic: &str, partition: i32, committed: Committed| match require_stable
+        && broker.offsets.is_pending(group, topic, partition)
+    {
+        true => Found { committed: none(), code: Code::UnstableOffsetCommit.code() },
+        false => Found { committed, code: 0 },
+    };
     let Some(asked) = asked else {
-        let mut by_topic: BTreeMap<String, Vec<(i32, Committed)>> = BTreeMap::new();
+        let mut by_topic: BTreeMap<String, Vec<(i32, Found)>> = BTreeMap::new();
         for (place, committed) in broker.offsets.of_group(group) {
             let committed = current(broker, &place.topic, Some(committed));
             if committed.offset >= 0 {
-                by_topic.entry(place.topic).or_default().push((place.partition, committed));
+                let found = stable(&place.topic, place.partition, committed);
+                by_topic.entry(place.topic).or_default().push((place.partition, found));
             }
         }
         return by_topic.into_iter().map(|(topic, found)| (TopicName(text(&topic)), found)).collect();
@@ -131,7 +144,7 @@ fn collect(
     let one = |(topic, partitions): (TopicName, Vec<i32>)| {
         let found = partitions.into_iter().map(|partition| {
             let committed = broker.offsets.get(group, &topic, partition);
-            (partition, current(broker, &topic, committed))
+            (partition, stable(&topic, partition, current(broker, &topic, committed)))
         });
         let found = found.collect();
         (topic, found)
@@ -147,11 +160,12 @@ pub(crate) fn fetch(call: &Call, request: OffsetFetchRequest) -> OffsetFetchResp
     let asked = request.topics.map(|topics| {
         topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect::<Vec<_>>()
     });
-    let found = collect(&call.broker, &request.group_id, asked);
+    let found = collect(&call.broker, &request.group_id, asked, request.require_stable);
     let topics = found.into_iter().map(|(name, found)| {
-        let partitions = found.into_iter().map(|(index, committed)| {
+        let partitions = found.into_iter().map(|(index, Found { committed, code })| {
             let part = OffsetFetchResponsePartition::default()
                 .with_partition_index(index)
+                .with_error_code(code)
                 .with_committed_offset(committed.offset)
                 .with_metadata(Some(text(&committed.note)));
             match call.version() {
@@ -178,11 +192,12 @@ fn fetch_groups(call: &Call, request: OffsetFetchRequest) -> OffsetFetchResponse
         let asked = group.topics.map(|topics| {
             topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect::<Vec<_>>()
         });
-        let found = collect(&call.broker, &group.group_id, asked);
+        let found = collect(&call.broker, &group.group_id, asked, request.require_stable);
         let topics = found.into_iter().map(|(name, found)| {
-            let partitions = found.into_iter().map(|(index, committed)| {
+            let partitions = found.into_iter().map(|(index, Found { committed, code })| {
                 OffsetFetchResponsePartitions::default()
                     .with_partition_index(index)
+                    .with_error_code(code)
                     .with_committed_offset(committed.offset)
                     .with_committed_leader_epoch(committed.leader_epoch)
                     .with_metadata(Some(text(&committed.note)))
