@@ -122,9 +122,9 @@ class Door:
         self.process.wait()
 
 
-def pluvio(folder, binary, arguments=()):
+def pluvio(folder, binary, pipeline=None):
     """Pluvio: acks=all is on the disk without being told."""
     if pathlib.Path(binary).name == "broker":
         return Broker("pluvio", folder, Door(folder, binary), {})
     os.environ["PLUVIO_BIN"] = str(binary)
-    return Broker("pluvio", folder, harness.Pluvio(folder, arguments=arguments), {})
+    return Broker("pluvio", folder, harness.Pluvio(folder, pipeline=pipeline), {})

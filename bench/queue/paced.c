@@ -20,6 +20,14 @@
 
 #define TICK_NS 500000L
 #define WAIT_MS 100
+
+/* How a record begins. The topic may hold others, which do not count. */
+struct head {
+        int64_t due_ns;
+        int64_t mark;
+};
+
+#define MARK 0x64656361702d6563LL
 #define FAREWELL_MS 10000
 
 static int64_t now_ns(void) {
@@ -47,32 +55,42 @@ static rd_kafka_t *client(rd_kafka_type_t type, rd_kafka_conf_t *conf) {
         return made;
 }
 
+/* How long records took from being due to being seen somewhere. */
+struct times {
+        int64_t measure_from_ns;
+        int64_t count;
+        int64_t measured;
+        uint32_t *us;
+};
+
+static void note(struct times *times, const rd_kafka_message_t *message) {
+        struct head head;
+        if (message->err || message->len < sizeof(head))
+                return;
+        memcpy(&head, message->payload, sizeof(head));
+        if (head.mark != MARK)
+                return;
+        times->count++;
+        if (head.due_ns >= times->measure_from_ns)
+                times->us[times->measured++] = (uint32_t)((now_ns() - head.due_ns) / 1000);
+}
+
 /* What the consumer is given and what it finds. */
 struct received {
         rd_kafka_t *consumer;
-        int64_t measure_from_ns;
         int64_t expected;
         int64_t deadline_ns; /* 0 until everything is sent */
-        int64_t count;
-        int64_t measured;
-        uint32_t *latencies_us;
+        struct times times;
 };
 
 static void take(rd_kafka_message_t *message, void *argument) {
-        struct received *received = argument;
-        int64_t due_ns;
-        if (message->err || message->len < sizeof(due_ns))
-                return;
-        memcpy(&due_ns, message->payload, sizeof(due_ns));
-        received->count++;
-        if (due_ns >= received->measure_from_ns)
-                received->latencies_us[received->measured++] = (uint32_t)((now_ns() - due_ns) / 1000);
+        note(&((struct received *)argument)->times, message);
 }
 
 static void *receive(void *argument) {
         struct received *received = argument;
         rd_kafka_queue_t *queue   = rd_kafka_queue_get_consumer(received->consumer);
-        while (received->count < received->expected) {
+        while (received->times.count < received->expected) {
                 int64_t deadline_ns = __atomic_load_n(&received->deadline_ns, __ATOMIC_ACQUIRE);
                 if (deadline_ns && now_ns() > deadline_ns)
                         break;
@@ -99,11 +117,9 @@ static rd_kafka_t *consumer_of(const char *broker, const char *topic, int partit
         return consumer;
 }
 
-static int64_t failures;
-
-static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque) {
-        (void)producer, (void)opaque;
-        failures += message->err != RD_KAFKA_RESP_ERR_NO_ERROR;
+static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, void *acknowledged) {
+        (void)producer;
+        note(acknowledged, message);
 }
 
 /* Sends `count` records, a tick's worth at a time. */
@@ -112,10 +128,10 @@ static void send_paced(rd_kafka_t *producer, rd_kafka_topic_t *topic, size_t byt
         char *payload = malloc(bytes);
         memset(payload, 'x', bytes);
         for (int64_t sent = 0, tick = 0; sent < count; tick++) {
-                int64_t due_ns       = start_ns + tick * TICK_NS;
-                struct timespec time = {due_ns / 1000000000LL, due_ns % 1000000000LL};
+                struct head head     = {.due_ns = start_ns + tick * TICK_NS, .mark = MARK};
+                struct timespec time = {head.due_ns / 1000000000LL, head.due_ns % 1000000000LL};
                 clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL);
-                memcpy(payload, &due_ns, sizeof(due_ns));
+                memcpy(payload, &head, sizeof(head));
                 int64_t upto = (tick + 1) * per_second / (1000000000LL / TICK_NS);
                 for (; sent < upto && sent < count; sent++) {
                         while (rd_kafka_produce(topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, payload, bytes,
@@ -135,10 +151,14 @@ static int by_size(const void *a, const void *b) {
         return (x > y) - (x < y);
 }
 
-static uint32_t percentile(const struct received *received, double share) {
-        if (!received->measured)
-                return 0;
-        return received->latencies_us[(int64_t)((double)(received->measured - 1) * share)];
+static void print(const char *name, struct times *times) {
+        const char *labels[]  = {"p50", "p99", "p999", "max"};
+        const double shares[] = {0.5, 0.99, 0.999, 1.0};
+        qsort(times->us, (size_t)times->measured, sizeof(uint32_t), by_size);
+        for (int i = 0; i < 4; i++) {
+                uint32_t us = times->measured ? times->us[(int64_t)((double)(times->measured - 1) * shares[i])] : 0;
+                printf(", \"%s%s_us\": %" PRIu32, name, labels[i], us);
+        }
 }
 
 int main(int argc, char **argv) {
@@ -148,9 +168,15 @@ int main(int argc, char **argv) {
         int partitions     = atoi(argv[3]);
         size_t bytes       = (size_t)atol(argv[4]);
         int64_t per_second = atol(argv[5]), seconds = atol(argv[6]);
-        if (bytes < sizeof(int64_t) || per_second < 1 || seconds < 1 || partitions < 1)
-                fail("usage", "at least 8 bytes, 1 a second, 1 second and 1 partition");
+        if (bytes < sizeof(struct head) || per_second < 1 || seconds < 1 || partitions < 1)
+                fail("usage", "at least 16 bytes, 1 a second, 1 second and 1 partition");
         prctl(PR_SET_TIMERSLACK, 1000);
+
+        int64_t count = per_second * seconds, start_ns = now_ns() + 1000000000LL;
+        int64_t measure_from_ns = start_ns + seconds * 1000000000LL / 5;
+        struct times acknowledged = {.measure_from_ns = measure_from_ns, .us = calloc((size_t)count, sizeof(uint32_t))};
+        struct received received  = {.expected = count, .times = acknowledged};
+        received.times.us         = calloc((size_t)count, sizeof(uint32_t));
 
         rd_kafka_conf_t *conf = rd_kafka_conf_new();
         set(conf, "bootstrap.servers", broker);
@@ -158,34 +184,30 @@ int main(int argc, char **argv) {
         set(conf, "linger.ms", argv[8]);
         set(conf, "socket.nagle.disable", "true");
         rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+        rd_kafka_conf_set_opaque(conf, &acknowledged);
         rd_kafka_t *producer    = client(RD_KAFKA_PRODUCER, conf);
         rd_kafka_topic_t *topic = rd_kafka_topic_new(producer, name, NULL);
         const struct rd_kafka_metadata *metadata;
         if (rd_kafka_metadata(producer, 0, topic, &metadata, 10000) == RD_KAFKA_RESP_ERR_NO_ERROR)
                 rd_kafka_metadata_destroy(metadata);
+        received.consumer = consumer_of(broker, name, partitions);
 
-        int64_t count = per_second * seconds, start_ns = now_ns() + 500000000LL;
-        struct received received = {.consumer        = consumer_of(broker, name, partitions),
-                                    .measure_from_ns = start_ns + seconds * 1000000000LL / 5,
-                                    .expected        = count,
-                                    .latencies_us    = calloc((size_t)count, sizeof(uint32_t))};
         pthread_t receiver;
         pthread_create(&receiver, NULL, receive, &received);
         send_paced(producer, topic, bytes, per_second, count, start_ns);
-        int64_t sent_ns = now_ns();
+        double took = (double)(now_ns() - start_ns) / 1e9;
         rd_kafka_flush(producer, FAREWELL_MS);
         __atomic_store_n(&received.deadline_ns, now_ns() + FAREWELL_MS * 1000000LL, __ATOMIC_RELEASE);
         pthread_join(receiver, NULL);
-        double took = (double)(sent_ns - start_ns) / 1e9;
 
-        qsort(received.latencies_us, (size_t)received.measured, sizeof(uint32_t), by_size);
-        printf("{\"sent\": %" PRId64 ", \"received\": %" PRId64 ", \"failed\": %" PRId64 ", \"seconds\": %.3f, "
-               "\"p50_us\": %" PRIu32 ", \"p99_us\": %" PRIu32 ", \"p999_us\": %" PRIu32 ", \"max_us\": %" PRIu32 "}\n",
-               count, received.count, failures, took, percentile(&received, 0.5), percentile(&received, 0.99),
-               percentile(&received, 0.999), percentile(&received, 1.0));
+        printf("{\"sent\": %" PRId64 ", \"acknowledged\": %" PRId64 ", \"received\": %" PRId64 ", \"seconds\": %.3f",
+               count, acknowledged.count, received.times.count, took);
+        print("", &received.times);
+        print("ack_", &acknowledged);
+        printf("}\n");
         rd_kafka_topic_destroy(topic);
         rd_kafka_consumer_close(received.consumer);
         rd_kafka_destroy(received.consumer);
         rd_kafka_destroy(producer);
-        return received.count == count && failures == 0 ? 0 : 1;
+        return received.times.count == count && acknowledged.count == count ? 0 : 1;
 }

@@ -2,7 +2,7 @@
 
     python3 bench/queue/run.py [--quick] [--only throughput,latency] [--pluvio PATH] [--note TEXT]
 
-The load is librdkafka's own performance program (`clients`), the same for both. Two cores saturate on the clients
+The load is librdkafka's own performance program (`librdkafka.py`), the same for both. Two cores saturate on the clients
 first, so what counts is the broker's processor time: bytes, or records, per second of it, system calls included.
 Both run each measurement in turn, --runs times, and the median counts; Kafka's virtual machine is warmed up first.
 Prints a table and writes bench/results/queue.json with the machine, the commit and every single run.
@@ -28,7 +28,7 @@ except ImportError:
 
 sys.path.insert(0, str(HERE.parent))
 import brokers  # noqa: E402
-import clients  # noqa: E402
+import librdkafka  # noqa: E402
 from machine import machine, pluvio_binary, pluvio_commit  # noqa: E402
 
 AIMS = {
@@ -70,11 +70,11 @@ def produce_and_consume(pair, broker, load):
     """One producer and one consumer at the same time; what it cost the broker."""
     topic = pair.topic(broker, load["partitions"], fsync=load["acks"] == "all")
     cpu, began = broker.cpu_seconds(), time.monotonic()
-    consumer = clients.start_consumer(broker.address, topic, load["partitions"], load["records"])
-    producer = clients.start_producer(broker.address, topic, load["records"], load["bytes"], load["acks"], load["linger_ms"])
+    consumer = librdkafka.start_consumer(broker.address, topic, load["partitions"], load["records"])
+    producer = librdkafka.start_producer(broker.address, topic, load["records"], load["bytes"], load["acks"], load["linger_ms"])
     try:
-        clients.finish_producer(producer)
-        clients.finish_consumer(consumer)
+        librdkafka.finish_producer(producer)
+        librdkafka.finish_consumer(consumer)
     finally:
         producer.kill()
         consumer.kill()
@@ -88,11 +88,19 @@ def produce_and_consume(pair, broker, load):
     }
 
 
+def touch(broker, topic, partitions):
+    """A few records into every partition: a partition's first file is made with its first record, or with the topic."""
+    each_by_chance = {"sticky.partitioning.linger.ms": 0}
+    producer = librdkafka.start_producer(broker.address, topic, 20 * partitions, 20, "1", 0, each_by_chance)
+    librdkafka.finish_producer(producer)
+
+
 def paced(pair, broker, load):
     """A fixed rate; how long records take from being due to being consumed, and what it cost the broker."""
     topic = pair.topic(broker, load["partitions"], fsync=load["acks"] == "all")
+    touch(broker, topic, load["partitions"])
     cpu = broker.cpu_seconds()
-    found = clients.paced(broker.address, topic, load["partitions"], load["bytes"], load["per_second"],
+    found = librdkafka.paced(broker.address, topic, load["partitions"], load["bytes"], load["per_second"],
                           load["seconds"], load["acks"], load["linger_ms"])
     cpu = broker.cpu_seconds() - cpu
     broker.delete_topic(topic)
@@ -257,11 +265,11 @@ def main():
     parts = {"throughput": throughput, "small": small, "latency": latency, "growth": growth}
     wanted = args.only.split(",") if args.only else [*parts, "memory"]
     runs = args.runs or (1 if args.quick else 3)
-    clients.paced_program()
+    librdkafka.paced_program()
 
     record = {
         "benchmark": "queue", "aims": AIMS, "note": args.note, "quick": args.quick, "machine": machine(),
-        "commit": pluvio_commit(), "kafka": brokers.kafka_oracle.VERSION, "client": f"librdkafka {clients.VERSION}",
+        "commit": pluvio_commit(), "kafka": brokers.kafka_oracle.VERSION, "client": f"librdkafka {librdkafka.VERSION}",
         "load_average_at_start": [round(x, 2) for x in os.getloadavg()], "runs": {},
     }
     with tempfile.TemporaryDirectory(prefix="pluvio-queue-") as folder:
