@@ -145,7 +145,7 @@ def ratio(a, b):
 
 
 def throughput(pair, quick, runs):
-    records = 500_000 if quick else 1_500_000
+    records = 500_000 if quick else 1_000_000
     loads = loads_of(1000, records, ["1", "all"], [1, 8], [LINGER_MS])
     show = lambda run: run.get("error") or f"{run['mb_per_second']} MB/s, {run['mb_per_cpu_second']} MB per CPU second"
     return measure(pair, produce_and_consume, loads, runs, show)
@@ -158,7 +158,7 @@ def small(pair, quick, runs):
 
 
 def latency(pair, quick, runs):
-    loads = [{"bytes": 1000, "partitions": count, "per_second": 20_000, "seconds": 5 if quick else 12, "acks": acks,
+    loads = [{"bytes": 1000, "partitions": count, "per_second": 20_000, "seconds": 5 if quick else 10, "acks": acks,
               "linger_ms": 0} for acks, count in (("1", 1), ("1", 8), ("all", 1))]
     show = lambda run: run.get("error") or f"p50 {run['p50_ms']} ms, p99 {run['p99_ms']} ms"
     return measure(pair, paced, loads, runs, show)
