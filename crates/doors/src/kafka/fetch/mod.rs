@@ -1,25 +1,28 @@
 //! Fetch: whole batches from the log, as they are stored, once there are
 //! enough of them or the client's patience ends.
 //!
-//! A full fetch names all it reads, and may begin a session (`sessions`). The
+//! A full fetch names all it reads, waits if there is too little (`waiting`),
+//! and may begin a session (`sessions`). The
 //! incremental fetches of a session say and answer only what changed, and look
 //! at no more partitions than that (`session`).
 
 mod partition;
 mod session;
 mod sessions;
+mod waiting;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use pluvio_access::{Operation, QuotaKey};
-use pluvio_eventlog::{Changes, Followed, Partition};
+use pluvio_eventlog::Topic;
 use pluvio_wire_kafka::TopicRef;
-use pluvio_wire_kafka::fetch::{FetchRequest, FetchedTopic, encode_response};
+use pluvio_wire_kafka::fetch::{
+    FetchPartition, FetchRequest, FetchedPartition, FetchedTopic, encode_response,
+};
 use tokio::time::Instant;
 
-use super::broker::{Broker, Taken};
+use super::broker::Taken;
 use super::codes::Code;
 use super::dispatch::Call;
 use super::writer::Reply;
@@ -28,6 +31,7 @@ use partition::{failed, read_one, unknown};
 use session::Session;
 pub(crate) use sessions::Sessions;
 use sessions::{EPOCH_CLOSE, EPOCH_OPEN};
+use waiting::Waiting;
 
 /// Most bytes of records in one answer, however many a client allows.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
@@ -116,26 +120,29 @@ fn reply(
 async fn full(call: &Call, request: FetchRequest) -> Result<Reply, DoorError> {
     let broker = &call.broker;
     let bounds = Bounds::of(&request);
-    let mut waiting: Option<Waiting> = None;
-    loop {
-        let mut taken = broker.answers_budget.take(ANSWER_BYTES_MAX).await;
-        let reading = read_all(call, &request, bounds.bytes_max).await;
-        if bounds.is_met(reading.bytes, reading.failed) {
-            broker.answers_budget.shrink(&mut taken, reading.bytes);
-            let mut session_id = 0;
-            if request.session_epoch == EPOCH_OPEN {
-                let begin = || Session::begin(broker, &request, &reading.topics);
-                session_id = broker.sessions.open(broker, reading.partitions, by_id(call), begin);
+    let mut taken = broker.answers_budget.take(ANSWER_BYTES_MAX).await;
+    let mut reading = read_all(call, &request, bounds.bytes_max).await;
+    if !bounds.is_met(reading.bytes, reading.failed) {
+        drop(taken.take());
+        let mut waiting = Waiting::on(broker, &request, &mut reading);
+        loop {
+            waiting.until(bounds.deadline).await;
+            taken = broker.answers_budget.take(ANSWER_BYTES_MAX).await;
+            waiting.read(call, &request, &mut reading, bounds.bytes_max).await;
+            if bounds.is_met(reading.bytes, reading.failed) {
+                break;
             }
-            return reply(call, (0, session_id), &reading.topics, taken);
-        }
-        drop((reading, taken));
-        match &mut waiting {
-            // A change between reading and following is seen by reading again.
-            None => waiting = Some(Waiting::on(broker, &request)),
-            Some(waiting) => waiting.until(bounds.deadline).await,
+            waiting.put_back(&mut reading);
+            drop(taken.take());
         }
     }
+    broker.answers_budget.shrink(&mut taken, reading.bytes);
+    let mut session_id = 0;
+    if request.session_epoch == EPOCH_OPEN {
+        let begin = || Session::begin(broker, &request, &reading.topics);
+        session_id = broker.sessions.open(broker, reading.partitions, by_id(call), begin);
+    }
+    reply(call, (0, session_id), &reading.topics, taken)
 }
 
 /// A fetch within a session.
@@ -161,35 +168,35 @@ async fn incremental(call: &Call, request: &FetchRequest, session: &mut Session)
     }
 }
 
-/// The partitions of a full fetch, followed while it waits.
-struct Waiting {
-    changes: Changes,
-    _followed: Vec<Followed>,
-}
-
-impl Waiting {
-    fn on(broker: &Broker, request: &FetchRequest) -> Self {
-        let changes = Changes::default();
-        let partitions = request.topics.iter().flat_map(|fetched| {
-            let topic = broker.topic(&fetched.topic);
-            fetched.partitions.iter().filter_map(move |part| topic.as_ref()?.partition(part.index))
-        });
-        let followed = partitions.map(|partition: Arc<Partition>| changes.follow(&partition, 0)).collect();
-        Self { changes, _followed: followed }
-    }
-
-    async fn until(&mut self, deadline: Instant) {
-        let _ = tokio::time::timeout_at(deadline, self.changes.changed()).await;
-        self.changes.take(&mut Vec::new());
-    }
-}
-
 /// What one reading of all partitions gave.
 struct Reading {
     topics: Vec<FetchedTopic>,
     partitions: usize,
     bytes: usize,
     failed: bool,
+}
+
+impl Reading {
+    fn count(&mut self, read: &FetchedPartition) {
+        self.failed |= read.error_code != 0;
+        self.bytes += read.records.iter().map(Bytes::len).sum::<usize>();
+    }
+}
+
+/// Reads one partition of a full fetch, after so many bytes of at most so many.
+async fn read_part(
+    topic: Option<&Topic>,
+    name: &TopicRef,
+    part: &FetchPartition,
+    request: &FetchRequest,
+    (bytes, bytes_max): (usize, usize),
+) -> FetchedPartition {
+    let left = bytes_max.saturating_sub(bytes);
+    let read = match topic.and_then(|topic| topic.partition(part.index)) {
+        Some(partition) => read_one(&partition, part, left, bytes == 0, request.read_committed).await,
+        None => Err(unknown(name, topic.is_some())),
+    };
+    read.unwrap_or_else(|code| failed(part.index, code))
 }
 
 /// Why the peer may not read a topic, if so.
@@ -212,18 +219,14 @@ async fn read_all(call: &Call, request: &FetchRequest, bytes_max: usize) -> Read
         let denied = denied(call, &fetched.topic);
         let mut partitions = Vec::with_capacity(fetched.partitions.len());
         for part in &fetched.partitions {
-            let left = bytes_max.saturating_sub(reading.bytes);
-            let partition = topic.as_ref().and_then(|topic| topic.partition(part.index));
-            let read = match partition {
-                _ if denied.is_some() => Err(denied.unwrap_or(Code::TopicAuthorizationFailed)),
-                Some(partition) => {
-                    read_one(&partition, part, left, reading.bytes == 0, request.read_committed).await
+            let read = match denied {
+                Some(code) => failed(part.index, code),
+                None => {
+                    let bytes = (reading.bytes, bytes_max);
+                    read_part(topic.as_deref(), &fetched.topic, part, request, bytes).await
                 }
-                None => Err(unknown(&fetched.topic, topic.is_some())),
             };
-            let read = read.unwrap_or_else(|code| failed(part.index, code));
-            reading.failed |= read.error_code != 0;
-            reading.bytes += read.records.iter().map(Bytes::len).sum::<usize>();
+            reading.count(&read);
             partitions.push(read);
         }
         reading.partitions += partitions.len();
