@@ -28,7 +28,7 @@ def kinds_of(config, oracle):
 
 
 def pytest_generate_tests(metafunc):
-    for fixture, scope in (("node", "session"), ("own_node", None)):
+    for fixture, scope in (("node", "session"), ("users_node", "session"), ("own_node", None)):
         if fixture in metafunc.fixturenames:
             marked = metafunc.definition.get_closest_marker
             oracle = bool(marked("oracle")) and not marked("slow_on_kafka")
@@ -41,6 +41,19 @@ def pytest_collection_modifyitems(items):
         kinds = getattr(item, "callspec", None) and item.callspec.params.values()
         if pending and "kafka" not in (kinds or ()):
             item.add_marker(pytest.mark.xfail(reason=f"not served yet: {pending.args[0]}", strict=False))
+
+
+def with_users(kind, folder, users, session_lifetime_ms=0):
+    """A node, not started, where `users` ({name: password}) log in at `.sasl` and may do everything."""
+    if kind == "kafka":
+        return Kafka(folder, {"allow.everyone.if.no.acl.found": "false", "connections.max.reauth.ms": session_lifetime_ms,
+                              "super.users": ";".join(f"User:{user}" for user in ["ANONYMOUS", *users])}, users=users)
+    one = Pluvio(folder, arguments=["--kafka-auth", "sasl", "--kafka-super-users", ";".join(users),
+                                    "--kafka-session-lifetime", f"{session_lifetime_ms} ms"])
+    for user, password in users.items():
+        one.cli("user", "add", user, "--password-stdin", "--data-dir", str(one.data), input=password + "\n")
+    one.sasl = one.kafka
+    return one
 
 
 def made(kind, folder, **more):
@@ -57,6 +70,15 @@ def node(request, tmp_path_factory):
     one.kill()
 
 
+@pytest.fixture(scope="session")
+def users_node(request, tmp_path_factory):
+    """The shared node where `admin` logs in at `.sasl`, and where only what a rule allows is allowed to others."""
+    one = with_users(request.param, tmp_path_factory.mktemp(f"{request.param}-users"), {"admin": "admin-secret"})
+    one.start()
+    yield one
+    one.kill()
+
+
 @pytest.fixture
 def own_node(request, tmp_path):
     """A node for this test alone, which may stop, kill and start it."""
@@ -68,7 +90,7 @@ def own_node(request, tmp_path):
 @pytest.fixture(autouse=True)
 def shows_log(request):
     """A failed test shows the end of its node's log."""
-    for fixture in ("node", "own_node"):
+    for fixture in ("node", "users_node", "own_node"):
         if fixture in request.fixturenames:
             request.node.platforms = [request.getfixturevalue(fixture)]
 

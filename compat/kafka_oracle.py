@@ -185,16 +185,20 @@ class Kafka:
 
     name = "kafka"
 
-    def __init__(self, folder, properties=None, heap="1g", java_options=(), port=None):
-        """`properties` are added to server.properties, or replace what is there."""
+    def __init__(self, folder, properties=None, heap="1g", java_options=(), port=None, users=None):
+        """`properties` are added to server.properties, or replace what is there.
+
+        With `users` ({name: password}) there is a second listener, `.sasl`, where they log in with PLAIN or SCRAM.
+        """
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data = self.folder / "data"
         self.log_path = self.folder / "kafka.log"
-        self.kafka_port, self.controller_port = free_ports(2)
+        self.kafka_port, self.controller_port, self.sasl_port = free_ports(3)
         self.kafka_port = port or self.kafka_port
         self.heap, self.java_options = heap, list(java_options)
-        self.properties = {**self.defaults(), **(properties or {})}
+        self.users = users or {}
+        self.properties = {**self.defaults(), **(self.sasl_properties() if users else {}), **(properties or {})}
         self.process = None
 
     def defaults(self):
@@ -218,13 +222,34 @@ class Kafka:
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            "log.cleaner.backoff.ms": 1_000,
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "allow.everyone.if.no.acl.found": "true",
+        }
+
+    def sasl_properties(self):
+        plain = " ".join(f'user_{name}="{password}"' for name, password in self.users.items())
+        defaults = self.defaults()
+        return {
+            "listeners": f"{defaults['listeners']},SASL_PLAINTEXT://127.0.0.1:{self.sasl_port}",
+            "advertised.listeners": f"{defaults['advertised.listeners']},SASL_PLAINTEXT://127.0.0.1:{self.sasl_port}",
+            "listener.security.protocol.map": f"{defaults['listener.security.protocol.map']},SASL_PLAINTEXT:SASL_PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config":
+                f"org.apache.kafka.common.security.plain.PlainLoginModule required {plain};",
+            **{f"listener.name.sasl_plaintext.{scram}.sasl.jaas.config":
+               "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+               for scram in ("scram-sha-256", "scram-sha-512")},
         }
 
     @property
     def kafka(self):
         return f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def sasl(self):
+        return f"127.0.0.1:{self.sasl_port}"
 
     def write_properties(self):
         file = self.folder / "server.properties"
@@ -232,7 +257,10 @@ class Kafka:
         return file
 
     def format(self, *arguments):
-        """Prepares the storage, once; more arguments (such as --add-scram) go to the storage tool."""
+        """Prepares the storage, once; more arguments go to the storage tool."""
+        for name, password in self.users.items():
+            for scram in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+                arguments += ("--add-scram", f"{scram}=[name={name},password={password}]")
         run_or_say(tool_command("kafka-storage", "format", "--config", self.write_properties(), "--ignore-formatted",
                                 "--cluster-id", "cGx1dmlvLW9yYWNsZS0wMQ", *arguments))
 
@@ -302,6 +330,8 @@ def main():
     parser.add_argument("--heap", default="1g")
     parser.add_argument("properties", nargs="*", metavar="NAME=VALUE")
     given = parser.parse_args(arguments)
+    # Ended politely, it must not leave the node behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="kafka-") as temporary:
         broker = Kafka(given.folder or temporary, dict(each.split("=", 1) for each in given.properties), given.heap,
                        port=given.port)

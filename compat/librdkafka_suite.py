@@ -100,6 +100,8 @@ WAYS = {
     "alone": "measures time: nothing else runs beside it",
     "consumer": "with the group protocol of KIP-848",
     "idempotent": "with an idempotent producer where the test does not say",
+    "plain": "logs in with PLAIN",
+    "scram": "logs in with SCRAM-SHA-512",
     "noautocreate": "at a broker that makes no topics by itself",
 }
 
@@ -142,15 +144,22 @@ class Outcome:
         return found.group(0) if found else self.log[-600:]
 
 
-def command_and_environment(number, ways, address, folder, settings):
+def login(ways, name, password):
+    """The settings of a client that logs in, if the ways say so."""
+    mechanism = "PLAIN" if "plain" in ways else "SCRAM-SHA-512" if "scram" in ways else None
+    return mechanism and {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": mechanism, "sasl.username": name,
+                          "sasl.password": password} or {}
+
+
+def command_and_environment(number, ways, folder, settings):
     stem = folder / "-".join([number, *sorted(ways)])
     conf, report, log = (stem.with_suffix(end) for end in (".conf", ".json", ".log"))
-    lines = {"bootstrap.servers": address, "test.topic.random": "true", "test.timeout.multiplier": "3",
-             **{name.replace("_", "."): value for name, value in settings.items()}}
+    lines = {"test.topic.random": "true", "test.timeout.multiplier": "3", **settings}
     conf.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
     environment = {
-        **os.environ, "TESTS": number, "RDKAFKA_TEST_CONF": str(conf), "TEST_REPORT": str(report), "BROKERS": address,
-        "KAFKA_PATH": str(kafka_oracle.home()), "LD_LIBRARY_PATH": "../src:../src-cpp", "TEST_KAFKA_VERSION": kafka_oracle.VERSION,
+        **os.environ, "TESTS": number, "RDKAFKA_TEST_CONF": str(conf), "TEST_REPORT": str(report),
+        "BROKERS": settings["bootstrap.servers"], "KAFKA_PATH": str(kafka_oracle.home()),
+        "TEST_KAFKA_VERSION": kafka_oracle.VERSION, "LD_LIBRARY_PATH": "../src:../src-cpp",
     }
     if "consumer" in ways:
         environment["TEST_CONSUMER_GROUP_PROTOCOL"] = "consumer"
@@ -161,11 +170,11 @@ def command_and_environment(number, ways, address, folder, settings):
     return command, environment, report, log
 
 
-def run(number, ways, address, folder, seconds_max=300, **settings):
-    """Runs the tests of a number. `settings` are librdkafka's, with _ for the dot. The log stays in `folder`."""
+def run(number, ways, settings, folder, seconds_max=300):
+    """Runs the tests of a number with librdkafka's settings, bootstrap.servers among them. The log stays in `folder`."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    command, environment, report, log = command_and_environment(number, ways, address, folder, settings)
+    command, environment, report, log = command_and_environment(number, ways, folder, settings)
     started = time.monotonic()
     with open(log, "wb") as out:
         process = subprocess.Popen(command, cwd=tests_folder(), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
@@ -187,16 +196,16 @@ def run(number, ways, address, folder, seconds_max=300, **settings):
     return Outcome(states, seconds, re.sub(r"\x1b\[\d+m", "", log.read_text(errors="replace")))
 
 
-def run_all(chosen, address_of, folder, beside=6, **settings):
+def run_all(chosen, settings_of, folder, beside=6):
     """Starts the tests, `beside` of them at once, then those that want to be alone: a future for each case.
 
-    `address_of(ways)` is where a test finds its broker.
+    `settings_of(ways)` are librdkafka's settings, which say where the broker is.
     """
     runs = dict.fromkeys((each.number, each.ways) for each in sorted(chosen, key=lambda each: "long" not in each.ways))
     many, alone = ThreadPoolExecutor(beside), ThreadPoolExecutor(1)
 
     def start(number, ways):
-        return run(number, ways, address_of(ways), folder, **settings)
+        return run(number, ways, settings_of(ways), folder)
 
     futures = {key: many.submit(start, *key) for key in runs if "alone" not in key[1]}
     before = list(futures.values())
@@ -218,6 +227,7 @@ def main():
     parser.add_argument("--folder", default=tempfile.mkdtemp(prefix="librdkafka-"))
     parser.add_argument("--beside", type=int, default=4)
     parser.add_argument("--ways", default="", help="for every test that names none: full, consumer, …")
+    parser.add_argument("--user", default="tester:tester-secret", help="NAME:PASSWORD of the ways plain and scram")
     parser.add_argument("--list", help="run a list such as librdkafka/allow.txt instead")
     parser.add_argument("cases", nargs="*", metavar="NAME[:WAY…]")
     given = parser.parse_intermixed_args()
@@ -228,7 +238,11 @@ def main():
         chosen += [Case(one, frozenset(ways or given.ways.split())) for one in every if one.startswith(name)]
     if given.list:
         chosen = cases(pathlib.Path(given.list))
-    futures = run_all(chosen, lambda ways: given.address, given.folder, given.beside)
+
+    def settings_of(ways):
+        return {"bootstrap.servers": given.address, **login(ways, *given.user.split(":"))}
+
+    futures = run_all(chosen, settings_of, given.folder, given.beside)
     for future in as_completed(set(futures.values())):
         outcome = future.result()
         for case in (case for case, its in futures.items() if its is future):

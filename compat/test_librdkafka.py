@@ -7,13 +7,14 @@ import pathlib
 import threading
 
 import pytest
-from brokers import KINDS
-from librdkafka_suite import broker_tests, cases, run_all
+from brokers import KINDS, with_users
+from librdkafka_suite import broker_tests, cases, login, run_all
 
 LISTS = pathlib.Path(__file__).resolve().parent / "librdkafka"
 ALLOWED = cases(LISTS / "allow.txt")
 # One of each kind: that the oracle agrees is shown by running all with `--broker kafka`, which takes minutes.
-ORACLE = {"0004", "0012", "0017", "0019", "0034", "0044", "0054", "0073", "0099", "0112", "0118", "0130"}
+ORACLE = {"0012", "0017", "0019", "0034", "0044", "0054", "0073", "0099", "0112", "0118", "0130"}
+USER, PASSWORD = "tester", "tester-secret"
 WITHOUT_AUTO_CREATE = {
     "pluvio": {"arguments": ["--auto-create-topics", "false"]},
     "kafka": {"properties": {"auto.create.topics.enable": "false"}},
@@ -33,20 +34,27 @@ def test_every_test_of_a_broker_is_in_one_of_the_lists():
 
 
 class Session:
-    """The nodes and runs of one kind; a second node, without automatic topics, is made when a test asks for it."""
+    """The runs of one kind and their nodes: each is made when a test first asks for its way."""
 
     def __init__(self, kind, folder, chosen):
         self.kind, self.folder, self.lock, self.nodes = kind, folder, threading.Lock(), {}
-        self.futures = run_all(chosen, self.address, folder / "runs")
+        self.futures = run_all(chosen, self.settings, folder / "runs")
 
-    def address(self, ways):
-        creates = "noautocreate" not in ways
+    def make(self, which):
+        folder = self.folder / which
+        if which == "users":
+            return with_users(self.kind, folder, {USER: PASSWORD}, session_lifetime_ms=10_000)
+        return KINDS[self.kind](folder, **(WITHOUT_AUTO_CREATE[self.kind] if which == "noautocreate" else {}))
+
+    def settings(self, ways):
+        """librdkafka's settings for a test that is run in these ways."""
+        which = "users" if ways & {"plain", "scram"} else "noautocreate" if "noautocreate" in ways else "plain"
         with self.lock:
-            if creates not in self.nodes:
-                more = {} if creates else WITHOUT_AUTO_CREATE[self.kind]
-                self.nodes[creates] = node = KINDS[self.kind](self.folder / f"creates-{creates}", **more)
-                node.start()
-            return self.nodes[creates].kafka
+            if which not in self.nodes:
+                self.nodes[which] = self.make(which)
+                self.nodes[which].start()
+        node = self.nodes[which]
+        return {"bootstrap.servers": node.sasl if which == "users" else node.kafka, **login(ways, USER, PASSWORD)}
 
 
 @pytest.fixture(scope="session")

@@ -75,6 +75,11 @@ pub(super) async fn read_one(
         }
         codes::of_log(&error)
     })?;
+    // One batch is served however large it is, but one in the whole answer:
+    // clients take no larger answer than the bytes they asked for.
+    if !first && read.batches.first().is_some_and(|batch| batch.bytes.len() > bytes_max) {
+        read.batches.clear();
+    }
     fetched.high_watermark = read.end_offset;
     fetched.log_start_offset = read.start_offset;
     if read_committed {
