@@ -6,6 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
+use crate::KafkaDef;
+
 /// A column: its name, its Arrow type and whether it may be NULL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
@@ -121,8 +123,33 @@ pub struct StreamDef {
     /// How many bytes each partition of the topic keeps.
     #[serde(default)]
     pub retention_bytes: Option<u64>,
+    /// The cluster that has the topic; `None` for our own log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<Box<KafkaSourceDef>>,
     /// The statement that made it.
     pub sql: String,
+}
+
+/// A topic of a cluster elsewhere, as a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KafkaSourceDef {
+    /// The cluster.
+    #[serde(flatten)]
+    pub cluster: KafkaDef,
+    /// Where a job that reads it for the first time begins.
+    #[serde(default)]
+    pub start: StartAt,
+}
+
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartAt {
+    /// With the oldest event there is.
+    #[default]
+    Earliest,
+    /// With the next event.
+    Latest,
 }
 
 /// Rows by primary key.
@@ -182,23 +209,73 @@ pub struct ViewDef {
     pub sql: String,
 }
 
-/// A view's rows delivered to a lake table.
+/// A view's rows delivered to somewhere else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkDef {
     /// The sink's name.
     pub name: String,
-    /// The lake table.
-    pub lake: String,
     /// The view it reads.
     pub from: String,
-    /// Time between two Delta commits, in milliseconds.
+    /// Where its rows go.
+    #[serde(flatten)]
+    pub to: SinkTarget,
+    /// Time between two commits, in milliseconds.
     pub commit_interval_ms: u64,
-    /// Bytes after which a Delta commit is made early.
+    /// Bytes after which a commit is made early.
     pub commit_bytes: u64,
-    /// How long the lake keeps rows, in milliseconds; `None` for ever.
-    pub retention_ms: Option<i64>,
     /// The statement that made it.
     pub sql: String,
+}
+
+/// Where a sink's rows go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SinkTarget {
+    /// A Delta table.
+    Lake {
+        /// The lake table.
+        lake: String,
+        /// How long it keeps rows, in milliseconds; `None` for ever.
+        retention_ms: Option<i64>,
+    },
+    /// A topic.
+    Kafka(Box<KafkaSinkDef>),
+}
+
+/// A topic of a cluster elsewhere, as a sink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KafkaSinkDef {
+    /// The cluster.
+    pub kafka: KafkaDef,
+    /// The topic.
+    pub topic: String,
+    /// How rows are written.
+    pub format: FormatDef,
+    /// The column that becomes the event's key.
+    pub key: Option<String>,
+    /// How often an event may be there.
+    pub delivery: Delivery,
+}
+
+/// How often an event of a sink may be there after a failure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// Once: the cluster must serve transactions.
+    #[default]
+    ExactlyOnce,
+    /// Once or more.
+    AtLeastOnce,
+}
+
+impl SinkDef {
+    /// The lake table it writes, if it writes one.
+    pub fn lake(&self) -> Option<&str> {
+        match &self.to {
+            SinkTarget::Lake { lake, .. } => Some(lake),
+            SinkTarget::Kafka(_) => None,
+        }
+    }
 }
 
 /// Anything with a name.

@@ -7,11 +7,13 @@
 
 mod definition;
 mod error;
+mod kafka;
 mod store;
 
 pub use definition::{
-    Column, DecodePolicy, Definition, FormatDef, SinkDef, StreamDef, TableDef, UnknownKey, ViewDef, ViewKind,
-    Watermark,
+    Column, DecodePolicy, Definition, Delivery, FormatDef, KafkaSinkDef, KafkaSourceDef, SinkDef, SinkTarget,
+    StartAt, StreamDef, TableDef, UnknownKey, ViewDef, ViewKind, Watermark,
 };
 pub use error::CatalogError;
+pub use kafka::{KafkaDef, SaslDef, Secret, TlsDef};
 pub use store::Catalog;

@@ -158,7 +158,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Arc<Definition>>, CatalogError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Column, SinkDef, TableDef, ViewDef, ViewKind};
+    use crate::{Column, SinkDef, SinkTarget, TableDef, ViewDef, ViewKind};
     use arrow::datatypes::{DataType, TimeUnit};
     use pluvio_foundation::RealDisk;
 
@@ -175,11 +175,10 @@ mod tests {
     fn sink(name: &str, from: &str) -> Definition {
         Definition::Sink(SinkDef {
             name: name.into(),
-            lake: "l".into(),
             from: from.into(),
+            to: SinkTarget::Lake { lake: "l".into(), retention_ms: None },
             commit_interval_ms: 1,
             commit_bytes: 1,
-            retention_ms: None,
             sql: String::new(),
         })
     }

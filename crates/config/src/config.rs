@@ -14,9 +14,19 @@ use crate::options::options;
 #[allow(missing_docs, reason = "each field's meaning is its option's definition")]
 pub struct Config {
     pub data_dir: PathBuf,
+    pub role: Role,
+    /// `None`: `lake` in `data_dir`.
+    pub lake_dir: Option<PathBuf>,
     pub kafka_listen: SocketAddr,
     /// `None`: the address that `kafka_listen` got bound to.
     pub kafka_advertised: Option<HostPort>,
+    pub kafka_auth: KafkaAuth,
+    pub kafka_super_users: Vec<String>,
+    /// 0: as long as the connection lasts.
+    pub kafka_session_lifetime_ms: u64,
+    pub kafka_tls_cert: Option<PathBuf>,
+    pub kafka_tls_key: Option<PathBuf>,
+    pub kafka_tls_client_ca: Option<PathBuf>,
     pub postgres_listen: SocketAddr,
     pub http_listen: SocketAddr,
     pub allow_insecure_listen: bool,
@@ -40,8 +50,16 @@ impl Config {
         let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         Self {
             data_dir: PathBuf::new(),
+            role: Role::All,
+            lake_dir: None,
             kafka_listen: nowhere,
             kafka_advertised: None,
+            kafka_auth: KafkaAuth::None,
+            kafka_super_users: Vec::new(),
+            kafka_session_lifetime_ms: 0,
+            kafka_tls_cert: None,
+            kafka_tls_key: None,
+            kafka_tls_client_ca: None,
             postgres_listen: nowhere,
             http_listen: nowhere,
             allow_insecure_listen: false,
@@ -105,6 +123,53 @@ impl fmt::Display for HostPort {
         match self.host.contains(':') {
             true => write!(formatter, "[{}]:{}", self.host, self.port),
             false => write!(formatter, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// All of it.
+    All,
+    /// The Kafka door and the event log.
+    Queue,
+    /// Jobs, tables and the lake, SQL and the console; no queue.
+    Engine,
+    /// SQL and the console over a lake and topics elsewhere.
+    Serving,
+}
+
+impl Role {
+    /// In lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Queue => "queue",
+            Self::Engine => "engine",
+            Self::Serving => "serving",
+        }
+    }
+}
+
+/// How Kafka clients prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KafkaAuth {
+    /// Not at all: everybody may do everything.
+    None,
+    /// With a user's password, by SASL.
+    Sasl,
+    /// With a certificate, by TLS.
+    Tls,
+}
+
+impl KafkaAuth {
+    /// In lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Sasl => "sasl",
+            Self::Tls => "tls",
         }
     }
 }

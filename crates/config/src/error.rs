@@ -54,9 +54,9 @@ pub enum ConfigError {
     },
     /// A door would be open to other machines, and nobody would be asked who they are.
     #[error(
-        "{name} = \"{address}\" would let other machines in, but authentication is not configured, because this \
-         version has none: listen on 127.0.0.1 and put a proxy or tunnel that authenticates in front, or set \
-         allow_insecure_listen = true if everyone who can reach this address may read and write everything"
+        "{name} = \"{address}\" would let other machines in, but authentication is not configured: {}, or set \
+         allow_insecure_listen = true if everyone who can reach this address may read and write everything",
+        authentication_of(.name)
     )]
     OpenListen {
         /// The option.
@@ -67,6 +67,17 @@ pub enum ConfigError {
     /// Two options contradict each other.
     #[error("{0}")]
     Conflict(String),
+}
+
+/// How to have authentication at a door.
+fn authentication_of(name: &str) -> &'static str {
+    match name {
+        "kafka_listen" => "set kafka_auth = \"sasl\" and add a user with `pluvio user add`",
+        _ => {
+            "this door has none in this version, so listen on 127.0.0.1 and put a proxy or tunnel that \
+             authenticates in front"
+        }
+    }
 }
 
 impl ConfigError {

@@ -16,7 +16,7 @@ mod show;
 mod suggest;
 mod units;
 
-pub use config::{Config, HostPort, LogLevel};
+pub use config::{Config, HostPort, KafkaAuth, LogLevel, Role};
 pub use error::ConfigError;
 pub use load::{CONFIG_FILE, Inputs, Setting, Settings, Source, load};
 pub use options::{OptionDef, Shape, options};

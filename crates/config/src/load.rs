@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pluvio_foundation::Disk;
 use toml::{Table, Value};
 
-use crate::config::Config;
+use crate::config::{Config, KafkaAuth};
 use crate::error::ConfigError;
 use crate::options::{OptionDef, options};
 use crate::suggest::nearest;
@@ -72,9 +72,9 @@ pub struct Settings {
     pub config: Config,
     /// Every option, in the order of [`options`].
     pub settings: Vec<Setting>,
-    /// What looks like a mistake but may be somebody else's: environment
-    /// variables that start with `PLUVIO_` and name no option (container
-    /// schedulers make such ones for a service called pluvio).
+    /// What looks like a mistake but may be meant: environment variables that
+    /// start with `PLUVIO_` and name no option (container schedulers make such
+    /// ones for a service called pluvio), passwords without encryption.
     pub warnings: Vec<String>,
 }
 
@@ -121,6 +121,7 @@ pub fn load(disk: &dyn Disk, inputs: &Inputs) -> Result<Settings, ConfigError> {
         option.set(&mut config, text).map_err(wrap)?;
     }
     check(&config)?;
+    warnings.extend(risks(&config));
     Ok(Settings { config, settings, warnings })
 }
 
@@ -178,7 +179,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         ("http_listen", config.http_listen),
     ];
     for (index, (name, address)) in doors.into_iter().enumerate() {
-        if !address.ip().is_loopback() && !config.allow_insecure_listen {
+        let authenticated = name == "kafka_listen" && config.kafka_auth != KafkaAuth::None;
+        if !address.ip().is_loopback() && !authenticated && !config.allow_insecure_listen {
             return Err(ConfigError::OpenListen { name, address });
         }
         if let Some((other, _)) =
@@ -196,5 +198,36 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         );
         return Err(ConfigError::Conflict(message));
     }
-    Ok(())
+    check_access(config)
+}
+
+/// The options about who may use the Kafka door.
+fn check_access(config: &Config) -> Result<(), ConfigError> {
+    let conflict = |message: &str| Err(ConfigError::Conflict(message.to_owned()));
+    match (&config.kafka_tls_cert, &config.kafka_tls_key, &config.kafka_tls_client_ca) {
+        (Some(_), None, _) => conflict("kafka_tls_cert needs its private key: set kafka_tls_key"),
+        (None, Some(_), _) => conflict("kafka_tls_key is the key of no certificate: set kafka_tls_cert"),
+        (None, None, Some(_)) => conflict(
+            "kafka_tls_client_ca counts only on encrypted connections: set kafka_tls_cert and kafka_tls_key",
+        ),
+        (_, _, None) if config.kafka_auth == KafkaAuth::Tls => conflict(
+            "kafka_auth = \"tls\" asks clients for a certificate: set kafka_tls_client_ca to who vouches for it",
+        ),
+        (_, _, Some(_)) if config.kafka_auth == KafkaAuth::None => conflict(
+            "kafka_tls_client_ca asks clients for a certificate, but kafka_auth = \"none\" does not look at it: set \
+             kafka_auth = \"tls\", or \"sasl\" to ask for both",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// What is allowed but may surprise.
+fn risks(config: &Config) -> Option<String> {
+    let beyond = !config.kafka_listen.ip().is_loopback();
+    let open = config.kafka_auth == KafkaAuth::Sasl && config.kafka_tls_cert.is_none();
+    (beyond && open).then(|| {
+        "kafka_listen lets other machines in without encryption: passwords are safe (only SCRAM is taken), but \
+         records can be read on the way; set kafka_tls_cert and kafka_tls_key"
+            .to_owned()
+    })
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use pluvio_foundation::limits;
 
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, KafkaAuth, LogLevel, Role};
 use crate::error::ConfigError;
 use crate::units::{parse_bytes, parse_duration_ms};
 
@@ -27,6 +27,8 @@ pub enum Shape {
     Count,
     /// `true` or `false`.
     Switch,
+    /// Any text.
+    Text,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -41,6 +43,7 @@ impl Shape {
             Self::Duration => "DURATION".to_owned(),
             Self::Count => "N".to_owned(),
             Self::Switch => "true|false".to_owned(),
+            Self::Text => "TEXT".to_owned(),
             Self::Word(words) => words.join("|"),
         }
     }
@@ -98,6 +101,26 @@ const OPTIONS: &[OptionDef] = &[
         set: |config, text| path(text).map(|value| config.data_dir = value),
     },
     OptionDef {
+        name: "role",
+        default: "all",
+        shape: Shape::Word(&["all", "queue", "engine", "serving"]),
+        meaning: "What this process does: all of it; only the queue (the Kafka door and the event log); the engine without a queue of its own, whose streams have connector = 'kafka'; or only serving SQL and the console over a lake and topics elsewhere.",
+        set: |config, text| {
+            use Role::{All, Engine, Queue, Serving};
+            word(text, &[All, Queue, Engine, Serving], Role::as_str).map(|value| config.role = value)
+        },
+    },
+    OptionDef {
+        name: "lake_dir",
+        default: "",
+        shape: Shape::Path,
+        meaning: "The folder of the lake's Delta tables; empty is `lake` in data_dir. A process with the role serving may read the one that an engine writes.",
+        set: |config, text| {
+            config.lake_dir = if text.is_empty() { None } else { Some(PathBuf::from(text)) };
+            Ok(())
+        },
+    },
+    OptionDef {
         name: "kafka_listen",
         default: "127.0.0.1:9092",
         shape: Shape::Address,
@@ -113,6 +136,56 @@ const OPTIONS: &[OptionDef] = &[
             config.kafka_advertised = if text.is_empty() { None } else { Some(text.parse()?) };
             Ok(())
         },
+    },
+    OptionDef {
+        name: "kafka_auth",
+        default: "none",
+        shape: Shape::Word(&["none", "sasl", "tls"]),
+        meaning: "How Kafka clients prove who they are: not at all, as users with a password (PLAIN or SCRAM), or by a certificate (needs kafka_tls_client_ca). Whoever must prove it may do only what an access rule allows.",
+        set: |config, text| {
+            use KafkaAuth::{None, Sasl, Tls};
+            word(text, &[None, Sasl, Tls], KafkaAuth::as_str).map(|value| config.kafka_auth = value)
+        },
+    },
+    OptionDef {
+        name: "kafka_super_users",
+        default: "",
+        shape: Shape::Text,
+        meaning: "Users that may do everything on the Kafka door, separated by `;`, such as `admin;CN=operator,O=Acme`.",
+        set: |config, text| {
+            config.kafka_super_users = names(text);
+            Ok(())
+        },
+    },
+    OptionDef {
+        name: "kafka_session_lifetime",
+        default: "0 s",
+        shape: Shape::Duration,
+        meaning: "How long a password proves who a Kafka client is, after which the client proves it again on the same connection; 0 is for as long as the connection lasts.",
+        set: |config, text| {
+            duration(text, 0..=365 * DAY_MS).map(|value| config.kafka_session_lifetime_ms = value)
+        },
+    },
+    OptionDef {
+        name: "kafka_tls_cert",
+        default: "",
+        shape: Shape::Path,
+        meaning: "The certificate of the Kafka door in PEM, followed by those that vouch for it; with it, all connections are encrypted. Read again when the file changes.",
+        set: |config, text| optional_path(text).map(|value| config.kafka_tls_cert = value),
+    },
+    OptionDef {
+        name: "kafka_tls_key",
+        default: "",
+        shape: Shape::Path,
+        meaning: "The private key of kafka_tls_cert in PEM, without a password.",
+        set: |config, text| optional_path(text).map(|value| config.kafka_tls_key = value),
+    },
+    OptionDef {
+        name: "kafka_tls_client_ca",
+        default: "",
+        shape: Shape::Path,
+        meaning: "The certificates in PEM of who vouches for Kafka clients; with it, a client without a certificate of theirs is sent away.",
+        set: |config, text| optional_path(text).map(|value| config.kafka_tls_client_ca = value),
     },
     OptionDef {
         name: "postgres_listen",
@@ -132,7 +205,7 @@ const OPTIONS: &[OptionDef] = &[
         name: "allow_insecure_listen",
         default: "false",
         shape: SWITCH,
-        meaning: "Lets the doors listen beyond this machine although there is no authentication: whoever can reach them may read and write everything.",
+        meaning: "Lets doors without authentication listen beyond this machine: whoever can reach them may read and write everything.",
         set: |config, text| switch(text).map(|value| config.allow_insecure_listen = value),
     },
     OptionDef {
@@ -242,6 +315,17 @@ fn path(text: &str) -> Result<PathBuf, ConfigError> {
     }
 }
 
+fn optional_path(text: &str) -> Result<Option<PathBuf>, ConfigError> {
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+/// Names separated by semicolons, with or without Kafka's `User:` before each.
+fn names(text: &str) -> Vec<String> {
+    let names = text.split(';').map(str::trim);
+    let bare = names.map(|name| name.strip_prefix("User:").unwrap_or(name));
+    bare.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
 /// An address to listen on. Names are not looked up, but for `localhost`.
 fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
     let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
@@ -331,8 +415,15 @@ mod tests {
         assert_eq!(message("auto_create_topics", "yes"), "`yes` is not `true` or `false`");
         assert!(message("log_level", "loud").starts_with("`loud` is not one of `error`, `warn`"));
         assert_eq!(message("data_dir", ""), "`` is not a path");
+        assert_eq!(message("kafka_auth", "ldap"), "`ldap` is not one of `none`, `sasl`, `tls`");
         assert!(message("http_listen", "8080").starts_with("`8080` is not an IP address and a port"));
         assert!(message("kafka_advertised", "nowhere").starts_with("`nowhere` is not a host and a port"));
+    }
+
+    #[test]
+    fn names_are_separated_by_semicolons() {
+        assert_eq!(names("User:admin; CN=operator,O=Acme;"), ["admin", "CN=operator,O=Acme"]);
+        assert!(names("").is_empty());
     }
 
     #[test]

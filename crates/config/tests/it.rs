@@ -91,6 +91,32 @@ fn wrong_values_are_told_with_their_place() {
 }
 
 #[test]
+fn the_kafka_door_opens_to_whoever_proves_who_they_are() {
+    let beyond = ("kafka_listen", "10.0.0.7:9092");
+    let sasl = with("kafka_auth = \"sasl\"", &[], &[beyond]).unwrap();
+    assert!(sasl.warnings[0].contains("without encryption"), "{:?}", sasl.warnings);
+    let files =
+        [("kafka_tls_cert", "c.pem"), ("kafka_tls_key", "k.pem"), ("kafka_tls_client_ca", "ca.pem"), beyond];
+    for (auth, count, said) in [
+        ("sasl", 1, "set kafka_tls_key"),
+        ("tls", 2, "set kafka_tls_client_ca"),
+        ("none", 3, "does not look at it"),
+    ] {
+        let flags =
+            [&[("kafka_auth", auth), ("allow_insecure_listen", "true")], &files[..count], &files[3..]]
+                .concat();
+        let error = with("", &[], &flags).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+    for auth in ["sasl", "tls"] {
+        let settings = with("", &[], &[&[("kafka_auth", auth)], &files[..]].concat()).unwrap();
+        assert!(settings.warnings.is_empty());
+    }
+    assert!(with("", &[], &[("kafka_tls_client_ca", "ca.pem")]).unwrap_err().contains("set kafka_tls_cert"));
+    assert!(with("", &[], &[("kafka_tls_key", "k.pem")]).unwrap_err().contains("set kafka_tls_cert"));
+}
+
+#[test]
 fn doors_stay_closed_to_other_machines() {
     for name in ["kafka_listen", "postgres_listen", "http_listen"] {
         for address in ["0.0.0.0:7000", "10.0.0.7:7000", "[::]:7000"] {

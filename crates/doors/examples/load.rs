@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use pluvio_doors::kafka::client::Client;
+use pluvio_kafka_client::Client;
 use pluvio_wire_kafka::Compression;
 use pluvio_wire_kafka::records::BatchBuilder;
 

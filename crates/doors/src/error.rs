@@ -1,4 +1,4 @@
-//! What can go wrong at a door, on either side of it.
+//! What can go wrong at a door.
 
 use std::io;
 
@@ -33,22 +33,6 @@ pub enum DoorError {
         /// What is wrong.
         reason: String,
     },
-    /// The server answered a request of our client with an error.
-    #[error("{what}: the server answered {code}")]
-    Refused {
-        /// What was asked for.
-        what: String,
-        /// The protocol's error.
-        code: kafka_protocol::error::ResponseError,
-    },
-    /// The connection of our client is gone.
-    #[error("the connection to {address} is closed{}; connect again", .reason.as_deref().unwrap_or_default())]
-    Closed {
-        /// The server's address.
-        address: String,
-        /// Why, if known, beginning with ": ".
-        reason: Option<String>,
-    },
     /// A certificate, a key or what is made of them.
     #[error("TLS: {what}: {reason}")]
     Tls {
@@ -75,20 +59,11 @@ pub enum DoorError {
 impl DoorError {
     /// What sort of failure this is.
     pub fn kind(&self) -> ErrorKind {
-        use kafka_protocol::error::ResponseError as Code;
         match self {
             Self::Socket { source, .. } => ErrorKind::of_io(source),
             Self::Wire(error) => error.kind(),
             Self::Log(error) => error.kind(),
             Self::Stored { .. } => ErrorKind::Corrupt,
-            Self::Refused { code, .. } => match code {
-                Code::UnknownTopicOrPartition | Code::UnknownTopicId => ErrorKind::NotFound,
-                Code::TopicAlreadyExists => ErrorKind::AlreadyExists,
-                Code::MessageTooLarge => ErrorKind::TooLarge,
-                code if code.is_retriable() => ErrorKind::Unavailable,
-                _ => ErrorKind::Invalid,
-            },
-            Self::Closed { .. } => ErrorKind::Unavailable,
             Self::Tls { .. } => ErrorKind::Invalid,
             Self::Unproven(_) => ErrorKind::Denied,
             Self::Limit { .. } => ErrorKind::TooLarge,

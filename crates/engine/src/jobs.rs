@@ -84,12 +84,12 @@ impl Engine {
         let trigger_ms =
             spec.views.iter().filter_map(|v| v.trigger_ms).min().unwrap_or(self.options.trigger_ms);
         let platform = &self.platform;
-        let sinks = spec.sinks.clone();
+        let (sinks, stream) = (spec.sinks.clone(), spec.stream.clone());
         // Storage first: a sink must hold its rows before an epoch can let them go.
         let parts = GraphParts {
             spec,
             plans,
-            log: Arc::clone(platform.log()),
+            topic: platform.sources().open(&stream)?,
             store: Arc::clone(platform.store()),
             clock: Arc::clone(platform.clock()),
             metrics: platform.metrics().clone(),
@@ -186,7 +186,7 @@ impl Jobs for Engine {
             let settled = shared.settled.load(Ordering::Acquire);
             Progress {
                 graph: spec.name.clone(),
-                topic: spec.stream.topic.clone(),
+                stream: spec.stream.clone(),
                 epoch: record.epoch,
                 cut: record.cut,
                 settled,

@@ -38,6 +38,7 @@ mod writer;
 pub use columns::COLUMNS_MAX;
 pub use error::LakeError;
 pub use maintain::MaintenanceReport;
+pub use open::read_only;
 pub use options::{LakeCompression, LakeOptions};
 pub use snapshot::LakeSnapshot;
 pub use table::LakeTable;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
 use deltalake::kernel::StructType;
 use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::transaction::CommitProperties;
@@ -77,6 +78,25 @@ impl LakeTable {
             opening.load(None, options).await
         })
     }
+}
+
+/// The newest version of a table that another process commits to, for reading
+/// only: nothing is locked and nothing written.
+///
+/// # Errors
+/// [`LakeError::NotFound`] if there is none, [`LakeError::Delta`] if its log
+/// cannot be read.
+pub async fn read_only(path: &Path, name: &str) -> Result<Arc<dyn TableProvider>, LakeError> {
+    let not_found = || LakeError::NotFound { path: path.to_owned() };
+    let folder = fs::canonicalize(path).map_err(|_| not_found())?;
+    if !folder.join(LOG_FOLDER).is_dir() {
+        return Err(not_found());
+    }
+    let failed = |error| LakeError::delta(name, error);
+    let mut delta = delta_table(&folder).map_err(failed)?;
+    delta.load().await.map_err(failed)?;
+    let provider = delta.table_provider().await;
+    provider.map_err(|error| failed(DeltaTableError::Generic(error.to_string())))
 }
 
 struct Opening {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use pluvio_config::Config;
-use pluvio_doors::kafka::client::Client;
+use pluvio_kafka_client::Client;
 use pluvio_query::{Outcome, Session};
 use pluvio_wire_kafka::Compression;
 use pluvio_wire_kafka::records::BatchBuilder;
@@ -74,7 +74,7 @@ async fn storm(folder: &Path, events: &Path, partitions: u16) -> Result<serde_js
     eprintln!("loading persons and companies");
     script(TABLES).await?;
     eprintln!("filling the topic");
-    let count = fill(&running.addresses.kafka.to_string(), &events.join("payments"), partitions).await?;
+    let count = fill(&running.addresses.queue()?.to_string(), &events.join("payments"), partitions).await?;
     make_durable(&running).await?;
     let before = cpu_seconds();
     let start = Instant::now();

@@ -41,6 +41,8 @@ pub enum Command {
     Sql(SqlArgs),
     /// Create, list, describe or delete topics
     Topic(TopicArgs),
+    /// Add, list or remove the users of the Kafka door
+    User(UserArgs),
     /// Send lines of standard input to a topic
     Produce(ProduceArgs),
     /// Print the events of a topic
@@ -104,6 +106,11 @@ impl FromArgMatches for PlatformFlags {
 }
 
 impl PlatformFlags {
+    /// No flags, but perhaps a file.
+    pub fn of_file(file: Option<PathBuf>) -> Self {
+        Self { file, given: Vec::new() }
+    }
+
     /// Lays the flags over file and environment.
     ///
     /// # Errors
@@ -257,6 +264,50 @@ pub enum TopicCommand {
     /// Delete a topic and its events
     Delete {
         /// Its name
+        name: String,
+    },
+}
+
+/// `pluvio user`.
+#[derive(Debug, Args)]
+#[command(after_help = USER_AFTER_HELP)]
+pub struct UserArgs {
+    /// The folder of the platform, which may be running
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Read options from this file instead of pluvio.toml
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub command: UserCommand,
+}
+
+const USER_AFTER_HELP: &str = "\
+The first user:
+  pluvio user add admin
+  pluvio serve --kafka-auth sasl --kafka-super-users admin
+
+Users are kept in the data folder as salted SCRAM credentials, never as passwords. A running platform takes a change
+within a second. From another machine, use Kafka's own tools (kafka-configs.sh --alter --entity-type users).
+";
+
+/// What to do with users.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Add a user, or give one a new password
+    Add {
+        /// The user's name
+        name: String,
+        /// Read the password from standard input instead of asking for it
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// List all users
+    List,
+    /// Remove a user
+    Remove {
+        /// The user's name
         name: String,
     },
 }

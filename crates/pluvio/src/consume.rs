@@ -10,8 +10,7 @@ mod print;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pluvio_doors::DoorError;
-use pluvio_doors::kafka::client::Client;
+use pluvio_kafka_client::{Client, ClientError};
 use pluvio_wire_kafka::records::parse_header;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -164,7 +163,7 @@ impl Fetcher {
             Ok(fetched) => return Ok(fetched.records),
             Err(error) => error,
         };
-        if !matches!(error, DoorError::Refused { .. }) {
+        if !matches!(error, ClientError::Refused { .. }) {
             return Err(error.into());
         }
         let start = self.client.list_offsets(&self.topic, partition, topic::BEGINNING).await?;
@@ -183,7 +182,7 @@ fn next_offset(batches: &Bytes) -> Result<Option<i64>, CliError> {
     let mut rest: &[u8] = batches;
     let mut next = None;
     while !rest.is_empty() {
-        let header = parse_header(rest).map_err(DoorError::from)?;
+        let header = parse_header(rest).map_err(ClientError::from)?;
         next = Some(header.last_offset() + 1);
         rest = rest.get(header.total_bytes()..).unwrap_or_default();
     }

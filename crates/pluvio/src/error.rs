@@ -2,6 +2,7 @@
 
 use pluvio_config::ConfigError;
 use pluvio_doors::DoorError;
+use pluvio_kafka_client::ClientError;
 use pluvio_query::QueryError;
 
 /// Why a command failed.
@@ -21,9 +22,15 @@ pub enum CliError {
         /// What is wrong and where.
         error: QueryError,
     },
-    /// A Kafka request failed.
+    /// The Kafka door cannot be set up.
     #[error(transparent)]
     Door(#[from] DoorError),
+    /// A Kafka request failed.
+    #[error(transparent)]
+    Kafka(#[from] ClientError),
+    /// The users and rules could not be read or changed.
+    #[error(transparent)]
+    Access(#[from] pluvio_access::AccessError),
     /// Postgres refused or is not there.
     #[error("{0}")]
     Postgres(#[from] tokio_postgres::Error),

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use bytes::Bytes;
-use pluvio_doors::kafka::client::Client;
 use pluvio_foundation::random::SeededRandom;
 use pluvio_foundation::{Clock, Random, SystemClock};
+use pluvio_kafka_client::Client;
 use pluvio_keytables::Store;
 use pluvio_wire_kafka::Compression;
 use pluvio_wire_kafka::records::BatchBuilder;

@@ -1,5 +1,6 @@
 //! The binary: command line, configuration, wiring; nothing else.
 
+mod access;
 mod bench;
 mod check;
 mod cli;
@@ -7,14 +8,19 @@ mod configuration;
 mod consume;
 mod demo;
 mod error;
+mod folder;
+mod listen;
 mod load;
+mod password;
 mod platform;
 mod produce;
+mod queue;
 mod run;
 mod serve;
 mod sql;
 mod terminal;
 mod topic;
+mod user;
 
 use std::process::ExitCode;
 
@@ -51,6 +57,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Check(args) => check::run(args).await,
         Command::Sql(args) => sql::run(args).await,
         Command::Topic(args) => topic::run(args).await,
+        Command::User(args) => user::run(args),
         Command::Produce(args) => produce::run(args).await,
         Command::Consume(args) => consume::run(args).await,
         Command::Config(args) => configuration::run(&args),

@@ -2,17 +2,15 @@
 //! engine, opens the doors; and closes them in the opposite order.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use pluvio_catalog::Catalog;
-use pluvio_config::Config;
-use pluvio_doors::kafka::{self, Broker, BrokerOptions};
+use pluvio_config::{Config, Role};
 use pluvio_engine::{Engine, EngineOptions};
-use pluvio_eventlog::{EventLog, LogOptions, TopicConfig};
-use pluvio_foundation::{Clock, Disk, Metrics, RealDisk, SystemClock, SystemRandom};
+use pluvio_eventlog::EventLog;
+use pluvio_foundation::{Clock, Disk, Metrics, RealDisk, SystemClock};
 use pluvio_keytables::{Store, StoreOptions};
-use pluvio_query::{Jobs, Platform, PlatformOptions};
+use pluvio_query::{Jobs, NoJobs, Platform, PlatformOptions};
 use pluvio_serving::console::ConsoleOptions;
 use pluvio_serving::{console, postgres};
 use tokio::net::TcpListener;
@@ -20,6 +18,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::error::CliError;
+use crate::folder::FolderLock;
+use crate::listen::{address, listen};
+use crate::queue::{KafkaDoor, open_log};
+use crate::terminal;
 
 const QUERY_MEMORY_BYTES: usize = 512 << 20;
 /// Threads that decode the partitions of one epoch.
@@ -31,10 +33,12 @@ pub struct Running {
     pub platform: Arc<Platform>,
     /// The jobs.
     pub engine: Arc<Engine>,
+    /// In place of the engine where there are no jobs.
+    _no_jobs: Arc<dyn Jobs>,
     log: Arc<EventLog>,
     shutdown: watch::Sender<bool>,
     stopped: watch::Receiver<bool>,
-    closed_doors: Option<(Listeners, Arc<Broker>)>,
+    closed_doors: Option<ClosedDoors>,
     doors: Vec<JoinHandle<()>>,
     /// Where the doors are.
     pub addresses: Addresses,
@@ -44,52 +48,40 @@ pub struct Running {
 /// Where the doors are.
 #[derive(Debug, Clone, Copy)]
 pub struct Addresses {
-    /// Kafka.
-    pub kafka: SocketAddr,
+    /// Kafka, if this process keeps a queue.
+    pub kafka: Option<SocketAddr>,
     /// Postgres.
     pub postgres: SocketAddr,
     /// The console.
     pub http: SocketAddr,
 }
 
-struct Listeners {
-    kafka: TcpListener,
+impl Addresses {
+    /// The queue that a generator of ours fills.
+    ///
+    /// # Errors
+    /// This process keeps none.
+    pub fn queue(&self) -> Result<SocketAddr, CliError> {
+        let missing = || CliError::Other("this needs a queue of its own: leave --role at all".into());
+        self.kafka.ok_or_else(missing)
+    }
+
+    /// What a newcomer should know, by name.
+    pub fn lines(&self) -> Vec<(&'static str, String)> {
+        let (ip, port) = (self.postgres.ip(), self.postgres.port());
+        let mut lines = vec![
+            ("console", format!("http://{}", self.http)),
+            ("SQL", format!("psql -h {ip} -p {port} -U pluvio pluvio")),
+        ];
+        lines.extend(self.kafka.map(|kafka| ("Kafka", kafka.to_string())));
+        lines
+    }
+}
+
+struct ClosedDoors {
+    kafka: Option<KafkaDoor>,
     postgres: TcpListener,
     http: TcpListener,
-}
-
-async fn listen(option: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => CliError::Other(format!(
-            "the port {} is in use (--{option} {address}); stop what listens there or choose another with --{option} {}:PORT",
-            address.port(), address.ip()
-        )),
-        _ => CliError::io(format!("cannot listen on {address} (--{option})"), error),
-    })
-}
-
-fn address(listener: &TcpListener) -> Result<SocketAddr, CliError> {
-    listener.local_addr().map_err(|e| CliError::io("cannot tell the listening address", e))
-}
-
-/// One process a data folder: the lock is the file's, and ends with the process.
-struct FolderLock(#[allow(dead_code)] std::fs::File);
-
-impl FolderLock {
-    fn take(folder: &Path) -> Result<Self, CliError> {
-        let what = || format!("the data folder {}", folder.display());
-        std::fs::create_dir_all(folder).map_err(|e| CliError::io(what(), e))?;
-        let path = folder.join("pluvio.lock");
-        let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|e| CliError::io(what(), e))?;
-        file.try_lock().map_err(|_| {
-            CliError::Other(format!(
-                "{} is in use by another process; stop it or choose another folder with --data-dir",
-                what()
-            ))
-        })?;
-        Ok(Self(file))
-    }
 }
 
 impl Running {
@@ -99,42 +91,53 @@ impl Running {
     /// # Errors
     /// A folder in use, a port in use, or data that cannot be read.
     pub async fn start(config: &Config) -> Result<Self, CliError> {
+        if config.role == Role::Queue {
+            let message =
+                "a process with the role queue has no SQL and no jobs: use `pluvio serve --role queue`";
+            return Err(CliError::Other(message.into()));
+        }
         let lock = FolderLock::take(&config.data_dir)?;
         // Ports first: a second start must not touch the data of the first.
-        let listeners = Listeners {
-            kafka: listen("kafka-listen", config.kafka_listen).await?,
-            postgres: listen("postgres-listen", config.postgres_listen).await?,
-            http: listen("http-listen", config.http_listen).await?,
+        let kafka = match config.role {
+            Role::All => Some(listen("kafka-listen", config.kafka_listen).await?),
+            _ => None,
         };
-        let addresses = Addresses {
-            kafka: address(&listeners.kafka)?,
-            postgres: address(&listeners.postgres)?,
-            http: address(&listeners.http)?,
-        };
+        let postgres = listen("postgres-listen", config.postgres_listen).await?;
+        let http = listen("http-listen", config.http_listen).await?;
         let metrics = Metrics::default();
         let (platform, log) = open(config, &metrics)?;
+        let kafka = kafka.map(|kafka| KafkaDoor::new(config, kafka, &log, &metrics)).transpose()?;
+        let addresses = Addresses {
+            kafka: kafka.as_ref().map(|door| door.address),
+            postgres: address(&postgres)?,
+            http: address(&http)?,
+        };
         let options = EngineOptions {
             trigger_ms: config.trigger_ms,
             trigger_rows: config.trigger_rows,
             workers: WORKERS,
         };
         let engine = Engine::new(Arc::clone(&platform), options, tokio::runtime::Handle::current());
-        platform.attach(&(Arc::clone(&engine) as Arc<dyn Jobs>));
-        let (shutdown, stopped) = watch::channel(false);
-        let broker = broker(config, &log, &metrics, addresses.kafka)?;
-        let starting = Arc::clone(&engine);
-        let started = tokio::task::spawn_blocking(move || starting.reconcile()).await;
-        if let Ok(Err(error)) = started {
-            tracing::error!(%error, "a job could not start; see pluvio.jobs");
+        let no_jobs: Arc<dyn Jobs> = Arc::new(NoJobs);
+        if config.role == Role::Serving {
+            platform.attach(&no_jobs);
+        } else {
+            platform.attach(&(Arc::clone(&engine) as Arc<dyn Jobs>));
+            let starting = Arc::clone(&engine);
+            let started = tokio::task::spawn_blocking(move || starting.reconcile()).await;
+            if let Ok(Err(error)) = started {
+                tracing::error!(%error, "a job could not start; see pluvio.jobs");
+            }
         }
-        let closed_doors = Some((listeners, broker));
+        let (shutdown, stopped) = watch::channel(false);
         Ok(Self {
             platform,
             engine,
+            _no_jobs: no_jobs,
             log,
             shutdown,
             stopped,
-            closed_doors,
+            closed_doors: Some(ClosedDoors { kafka, postgres, http }),
             doors: Vec::new(),
             addresses,
             _lock: lock,
@@ -143,9 +146,18 @@ impl Running {
 
     /// Opens the doors. Who came before was kept waiting, not refused.
     pub fn open(&mut self) {
-        if let Some((listeners, broker)) = self.closed_doors.take() {
-            self.doors = open_doors(listeners, &self.platform, broker, self.addresses, &self.stopped);
-        }
+        let Some(closed) = self.closed_doors.take() else { return };
+        let (platform, stopped) = (&self.platform, &self.stopped);
+        self.doors.extend(closed.kafka.map(|door| door.open(stopped)).into_iter().flatten());
+        let options = ConsoleOptions { postgres: Some(self.addresses.postgres), kafka: self.addresses.kafka };
+        let console = console::serve(closed.http, Arc::clone(platform), options, stopped.clone());
+        let postgres = postgres::serve(closed.postgres, Arc::clone(platform), stopped.clone());
+        self.doors.push(tokio::spawn(postgres));
+        self.doors.push(tokio::spawn(async move {
+            if let Err(error) = console.await {
+                tracing::error!(%error, "the console has closed");
+            }
+        }));
     }
 
     /// Closes the doors, ends the jobs after their epochs, and closes the stores.
@@ -157,11 +169,7 @@ impl Running {
             platform.store().close();
             log.close();
         });
-        for door in self.doors {
-            if tokio::time::timeout(std::time::Duration::from_secs(3), door).await.is_err() {
-                tracing::warn!("a door did not close in time");
-            }
-        }
+        terminal::wait_for(self.doors).await;
         if stopping.await.is_err() {
             tracing::error!("the stores were not closed cleanly");
         }
@@ -176,43 +184,14 @@ pub fn open(config: &Config, metrics: &Metrics) -> Result<(Arc<Platform>, Arc<Ev
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folder = &config.data_dir;
-    let tail = usize::try_from(config.memory_log_tail_bytes).unwrap_or(usize::MAX);
-    let topic = TopicConfig {
-        retention_ms: i64::try_from(config.log_retention_ms).ok(),
-        segment_bytes: config.log_segment_bytes,
-        ..TopicConfig::default()
-    };
-    let log_options = LogOptions {
-        topic,
-        tail_bytes_total: tail,
-        tail_bytes_per_topic: tail,
-        disk_reserve_bytes: config.disk_reserve_bytes,
-        ..LogOptions::default()
-    };
-    let random = Arc::new(SystemRandom::default());
-    let log = EventLog::open(
-        &folder.join("log"),
-        Arc::clone(&disk),
-        Arc::clone(&clock),
-        random,
-        metrics.clone(),
-        log_options,
-    )?;
-    for line in log.recovery_report() {
-        tracing::warn!("{line}");
-    }
-    let store_options =
-        StoreOptions { memory_budget_bytes: config.memory_tables_bytes, ..StoreOptions::default() };
-    let store = Store::open(
-        &folder.join("tables"),
-        Arc::clone(&disk),
-        Arc::clone(&clock),
-        metrics.clone(),
-        store_options,
-    )?;
+    let log = open_log(config, metrics)?;
+    let options = StoreOptions { memory_budget_bytes: config.memory_tables_bytes, ..StoreOptions::default() };
+    let tables = folder.join("tables");
+    let store = Store::open(&tables, Arc::clone(&disk), Arc::clone(&clock), metrics.clone(), options)?;
     let catalog = Arc::new(Catalog::open(folder, disk)?);
     let options = PlatformOptions {
         data_dir: folder.clone(),
+        lake_dir: config.lake_dir.clone().unwrap_or_else(|| folder.join("lake")),
         query_memory_bytes: QUERY_MEMORY_BYTES,
         default_partitions: config.default_partitions,
         lake_commit_interval_ms: config.lake_commit_interval_ms,
@@ -220,49 +199,4 @@ pub fn open(config: &Config, metrics: &Metrics) -> Result<(Arc<Platform>, Arc<Ev
     };
     let platform = Platform::new(options, catalog, Arc::clone(&log), store, clock, metrics.clone())?;
     Ok((platform, log))
-}
-
-fn broker(
-    config: &Config,
-    log: &Arc<EventLog>,
-    metrics: &Metrics,
-    address: SocketAddr,
-) -> Result<Arc<Broker>, CliError> {
-    let advertised = config.kafka_advertised.as_ref();
-    let options = BrokerOptions {
-        advertised_host: advertised.map_or_else(|| address.ip().to_string(), |a| a.host.clone()),
-        advertised_port: advertised.map_or(address.port(), |a| a.port),
-        auto_create_topics: config.auto_create_topics,
-        default_partitions: config.default_partitions,
-        requests_bytes_max: 64 << 20,
-        answers_bytes_max: 64 << 20,
-        ..BrokerOptions::default()
-    };
-    let random = Arc::new(SystemRandom::default());
-    Ok(Arc::new(Broker::new(Arc::clone(log), Arc::new(SystemClock), random, metrics, options)?))
-}
-
-fn open_doors(
-    listeners: Listeners,
-    platform: &Arc<Platform>,
-    broker: Arc<Broker>,
-    addresses: Addresses,
-    stopped: &watch::Receiver<bool>,
-) -> Vec<JoinHandle<()>> {
-    let options = ConsoleOptions { postgres: Some(addresses.postgres), kafka: Some(addresses.kafka) };
-    let console = console::serve(listeners.http, Arc::clone(platform), options, stopped.clone());
-    let kafka = kafka::serve(listeners.kafka, broker, stopped.clone());
-    vec![
-        tokio::spawn(async move {
-            if let Err(error) = kafka.await {
-                tracing::error!(%error, "the Kafka door has closed");
-            }
-        }),
-        tokio::spawn(postgres::serve(listeners.postgres, Arc::clone(platform), stopped.clone())),
-        tokio::spawn(async move {
-            if let Err(error) = console.await {
-                tracing::error!(%error, "the console has closed");
-            }
-        }),
-    ]
 }

@@ -16,10 +16,9 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
 
-use pluvio_doors::DoorError;
-use pluvio_doors::kafka::client::{Client, Produced};
 use pluvio_foundation::hash::kafka_key_hash;
 use pluvio_foundation::{Clock, ErrorKind, SystemClock};
+use pluvio_kafka_client::{Client, ClientError, Produced};
 use pluvio_wire_kafka::Compression;
 use pluvio_wire_kafka::records::BatchBuilder;
 use tokio::time::{Instant, timeout_at};
@@ -182,7 +181,7 @@ impl Sender {
             self.acknowledged().await?;
         }
         let count = batch.count() as u64;
-        let bytes = batch.finish(Compression::None, None).map_err(DoorError::from)?;
+        let bytes = batch.finish(Compression::None, None).map_err(ClientError::from)?;
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
         let sent = self.client.produce(&self.topic, partition, bytes, DURABLE).await;
         let sent = sent.map_err(|error| self.failed(&error))?;
@@ -217,7 +216,7 @@ impl Sender {
         Ok(())
     }
 
-    fn failed(&self, error: &DoorError) -> CliError {
+    fn failed(&self, error: &ClientError) -> CliError {
         CliError::Other(format!(
             "{error}; {} events were acknowledged before",
             terminal::grouped(self.durable)

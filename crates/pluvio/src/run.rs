@@ -25,6 +25,6 @@ pub async fn run(args: RunArgs) -> Result<(), CliError> {
         }
     }
     running.open();
-    terminal::say_ready(&running.addresses);
+    terminal::say_ready(&running.addresses.lines());
     serve::until_stopped(running).await
 }

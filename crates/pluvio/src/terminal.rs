@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use pluvio_config::LogLevel;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::error::CliError;
-use crate::platform::Addresses;
+
+/// How long a door may take to close.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Logs to standard error at this level; `RUST_LOG` goes before it.
 pub fn start_logging(level: LogLevel) {
@@ -32,17 +35,22 @@ pub async fn stop_signal() -> Result<(), CliError> {
 }
 
 /// Tells where the doors are, and that they are open.
-pub fn say_ready(addresses: &Addresses) {
+pub fn say_ready(lines: &[(&str, String)]) {
     eprintln!();
-    eprintln!("  console   http://{}", addresses.http);
-    eprintln!(
-        "  SQL       psql -h {} -p {} -U pluvio pluvio",
-        addresses.postgres.ip(),
-        addresses.postgres.port()
-    );
-    eprintln!("  Kafka     {}", addresses.kafka);
+    for (what, place) in lines {
+        eprintln!("  {what:<9} {place}");
+    }
     eprintln!();
     eprintln!("ready");
+}
+
+/// Waits for the doors to close, a while.
+pub async fn wait_for(doors: Vec<JoinHandle<()>>) {
+    for door in doors {
+        if tokio::time::timeout(FAREWELL, door).await.is_err() {
+            tracing::warn!("a door did not close in time");
+        }
+    }
 }
 
 /// The first line of a statement, shortened for a progress line.

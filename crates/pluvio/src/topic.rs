@@ -3,9 +3,8 @@
 
 use std::io::Write;
 
-use pluvio_doors::DoorError;
-use pluvio_doors::kafka::client::Client;
 use pluvio_foundation::ErrorKind;
+use pluvio_kafka_client::{Client, ClientError};
 
 use crate::cli::{TopicArgs, TopicCommand};
 use crate::error::CliError;
@@ -138,7 +137,7 @@ async fn describe(client: &Client, name: &str) -> Result<(), CliError> {
 }
 
 async fn delete(client: &Client, name: &str) -> Result<(), CliError> {
-    client.delete_topic(name).await.map_err(|error: DoorError| match error.kind() {
+    client.delete_topic(name).await.map_err(|error: ClientError| match error.kind() {
         ErrorKind::NotFound => missing(name),
         _ => error.into(),
     })?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use pluvio_catalog::{Definition, SinkDef, StreamDef, TableDef, ViewDef, ViewKind};
+use pluvio_catalog::{Catalog, Definition, SinkDef, SinkTarget, StreamDef, TableDef, ViewDef, ViewKind};
 use pluvio_foundation::ErrorKind;
 
 use crate::plan::plan_continuous;
@@ -13,6 +13,10 @@ use crate::sql::{AlterJob, Command, CreateView, Parsed};
 use crate::{Platform, QueryError, ViewShape};
 
 const RETENTION_BYTES: u64 = 64 << 20;
+/// Most time between two transactions of a sink that does not say otherwise.
+const KAFKA_COMMIT_INTERVAL_MS: u64 = 1_000;
+/// Bytes of events at which such a sink commits early.
+const KAFKA_COMMIT_BYTES: u64 = 16 << 20;
 
 /// Executes a definition.
 pub(crate) async fn run(session: &Session, parsed: Parsed) -> Result<Outcome, QueryError> {
@@ -110,7 +114,7 @@ fn sink_definition(session: &Session, mut sink: SinkDef) -> Result<SinkDef, Quer
             ViewKind::Append { .. } => {}
             ViewKind::Keyed { .. } => {
                 return Err(QueryError::unsupported(format!(
-                    "\"{}\" updates its rows, and a lake sink takes views whose rows are only added: \
+                    "\"{}\" updates its rows, and a sink takes views whose rows are only added: \
                      a query without GROUP BY, or with EMIT ON WINDOW CLOSE",
                     sink.from
                 )));
@@ -128,22 +132,42 @@ fn sink_definition(session: &Session, mut sink: SinkDef) -> Result<SinkDef, Quer
             ));
         }
     }
-    let same_lake =
-        |d: &Definition| matches!(d, Definition::Sink(s) if s.lake == sink.lake && s.name != sink.name);
-    if let Some(other) = catalog.all().iter().find(|d| same_lake(d)) {
-        let message =
-            format!("the lake table '{}' is written by the sink \"{}\" already", sink.lake, other.name());
-        return Err(QueryError::new(ErrorKind::AlreadyExists, message));
+    match &sink.to {
+        SinkTarget::Lake { lake, .. } => check_lake(catalog, &sink.name, lake)?,
+        SinkTarget::Kafka(target) => check_key(catalog, &sink.from, target.key.as_deref())?,
     }
-    // 0 stands for what the statement left open.
     let options = session.platform().options();
+    // 0 stands for what the statement left open.
+    let (interval_ms, bytes) = match &sink.to {
+        SinkTarget::Lake { .. } => (options.lake_commit_interval_ms, options.lake_commit_bytes),
+        SinkTarget::Kafka(_) => (KAFKA_COMMIT_INTERVAL_MS, KAFKA_COMMIT_BYTES),
+    };
     if sink.commit_interval_ms == 0 {
-        sink.commit_interval_ms = options.lake_commit_interval_ms;
+        sink.commit_interval_ms = interval_ms;
     }
     if sink.commit_bytes == 0 {
-        sink.commit_bytes = options.lake_commit_bytes;
+        sink.commit_bytes = bytes;
     }
     Ok(sink)
+}
+
+fn check_lake(catalog: &Catalog, name: &str, lake: &str) -> Result<(), QueryError> {
+    let same = |d: &Definition| matches!(d, Definition::Sink(s) if s.lake() == Some(lake) && s.name != name);
+    let Some(other) = catalog.all().into_iter().find(|d| same(d)) else { return Ok(()) };
+    let message = format!("the lake table '{lake}' is written by the sink \"{}\" already", other.name());
+    Err(QueryError::new(ErrorKind::AlreadyExists, message))
+}
+
+fn check_key(catalog: &Catalog, view: &str, key: Option<&str>) -> Result<(), QueryError> {
+    let (Some(key), Some(found)) = (key, catalog.get(view)) else { return Ok(()) };
+    match found.as_ref() {
+        Definition::View(view) if !view.columns.iter().any(|column| column.name == key) => {
+            let names: Vec<_> = view.columns.iter().map(|column| column.name.as_str()).collect();
+            let message = format!("\"{}\" has no column {key:?}; it has {}", view.name, names.join(", "));
+            Err(QueryError::invalid(message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes storage and the catalog's entry.
@@ -158,7 +182,7 @@ pub(crate) fn create(platform: &Platform, definition: Definition) -> Result<(), 
 }
 
 fn create_topic(platform: &Platform, stream: &StreamDef) -> Result<(), QueryError> {
-    if platform.log().topic(&stream.topic).is_some() {
+    if stream.kafka.is_some() || platform.log().topic(&stream.topic).is_some() {
         return Ok(());
     }
     let mut config = platform.log().options().topic.clone();

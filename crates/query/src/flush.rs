@@ -2,12 +2,13 @@
 //! read its own events.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pluvio_foundation::ErrorKind;
 
+use crate::define::blocking;
 use crate::session::{Outcome, Session};
-use crate::source::partitions;
 use crate::{Progress, QueryError};
 
 /// How often the jobs' progress is looked at.
@@ -22,9 +23,11 @@ const LOOK_MS: u64 = 5;
 pub(crate) async fn run(session: &Session) -> Result<Outcome, QueryError> {
     let platform = session.platform();
     let jobs = platform.jobs()?;
-    let ends = |topic: &str| partitions(platform.log(), topic).iter().map(|p| p.end_offset()).collect();
-    let goals: HashMap<String, Vec<i64>> =
-        jobs.progress().into_iter().map(|p| (p.graph, ends(&p.topic))).collect();
+    let mut goals: HashMap<String, Vec<i64>> = HashMap::new();
+    for progress in jobs.progress() {
+        let sources = Arc::clone(platform.sources());
+        goals.insert(progress.graph, blocking(move || sources.ends(&progress.stream)).await?);
+    }
     let mut reached: HashMap<String, u64> = HashMap::new();
     loop {
         let mut waiting = false;

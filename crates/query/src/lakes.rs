@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::catalog::TableProvider;
 use parking_lot::RwLock;
+use pluvio_foundation::ErrorKind;
 use pluvio_lake::LakeTable;
 use tokio::sync::Notify;
+
+use crate::QueryError;
 
 /// How long a reader waits for its table's sink to open it.
 const OPENING_MAX: Duration = Duration::from_secs(10);
@@ -35,6 +39,31 @@ impl Lakes {
     /// The lake's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The names of the tables that lie in the folder.
+    pub fn found(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let tables = entries.filter(|entry| entry.path().join("_delta_log").is_dir());
+        let mut names: Vec<_> = tables.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    /// The newest version of a table that no sink of ours writes, for reading.
+    ///
+    /// # Errors
+    /// Its Delta log cannot be read.
+    pub async fn read_only(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, QueryError> {
+        // A name that is no plain word would lead out of the folder.
+        if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+            return Ok(None);
+        }
+        match pluvio_lake::read_only(&self.path(name), name).await {
+            Ok(provider) => Ok(Some(provider)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The open table of this name.

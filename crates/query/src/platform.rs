@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::ports::JobsSlot;
 use crate::session::Session;
+use crate::sources::Sources;
 use crate::tables::Resolver;
 use crate::tables::system::SystemTables;
 use crate::{Jobs, Lakes, QueryError};
@@ -23,6 +24,8 @@ use crate::{Jobs, Lakes, QueryError};
 pub struct PlatformOptions {
     /// The data folder.
     pub data_dir: PathBuf,
+    /// The lake's folder.
+    pub lake_dir: PathBuf,
     /// Memory all ad-hoc queries together may take, in bytes.
     pub query_memory_bytes: usize,
     /// Partitions of a topic that a stream makes.
@@ -40,6 +43,7 @@ pub struct Platform {
     options: PlatformOptions,
     catalog: Arc<Catalog>,
     log: Arc<EventLog>,
+    sources: Arc<Sources>,
     store: Arc<Store>,
     lakes: Arc<Lakes>,
     clock: Arc<dyn Clock>,
@@ -74,9 +78,22 @@ impl Platform {
     ) -> Result<Arc<Self>, QueryError> {
         let pool = Arc::new(FairSpillPool::new(options.query_memory_bytes));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
-        let lakes = Arc::new(Lakes::new(options.data_dir.join("lake")));
+        let lakes = Arc::new(Lakes::new(options.lake_dir.clone()));
+        let sources = Arc::new(Sources::new(Arc::clone(&log)));
         let (jobs, writing) = (Slot::default(), Mutex::new(()));
-        Ok(Arc::new(Self { options, catalog, log, store, lakes, clock, metrics, jobs, runtime, writing }))
+        Ok(Arc::new(Self {
+            options,
+            catalog,
+            log,
+            sources,
+            store,
+            lakes,
+            clock,
+            metrics,
+            jobs,
+            runtime,
+            writing,
+        }))
     }
 
     /// Gives the platform its engine, once. The caller owns it.
@@ -104,8 +121,8 @@ impl Platform {
     }
 
     pub(crate) fn resolver(&self, catalog: &Arc<Catalog>) -> Arc<Resolver> {
-        let (log, store, lakes) = (Arc::clone(&self.log), Arc::clone(&self.store), Arc::clone(&self.lakes));
-        Arc::new(Resolver::new(Arc::clone(catalog), log, store, lakes))
+        let (sources, store) = (Arc::clone(&self.sources), Arc::clone(&self.store));
+        Arc::new(Resolver::new(Arc::clone(catalog), sources, store, Arc::clone(&self.lakes)))
     }
 
     pub(crate) fn system_tables(self: &Arc<Self>) -> Arc<SystemTables> {
@@ -137,6 +154,11 @@ impl Platform {
     /// The event log.
     pub fn log(&self) -> &Arc<EventLog> {
         &self.log
+    }
+
+    /// The topics of streams, ours and elsewhere.
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.sources
     }
 
     /// The real-time tables.

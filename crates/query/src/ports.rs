@@ -4,7 +4,7 @@
 use std::sync::Weak;
 
 use datafusion::logical_expr::LogicalPlan;
-use pluvio_catalog::{Catalog, Column, ViewKind};
+use pluvio_catalog::{Catalog, Column, StreamDef, ViewKind};
 
 use crate::QueryError;
 
@@ -77,8 +77,8 @@ pub struct EpochStatus {
 pub struct Progress {
     /// The group of jobs.
     pub graph: String,
-    /// The topic it reads.
-    pub topic: String,
+    /// The stream it reads.
+    pub stream: StreamDef,
     /// The last committed epoch.
     pub epoch: u64,
     /// For each partition, the first event that readers do not see yet.
@@ -123,6 +123,38 @@ pub trait Jobs: Send + Sync {
 
     /// The newest epochs of all groups, oldest first.
     fn epochs(&self) -> Vec<EpochStatus>;
+}
+
+/// In place of an engine in a process that runs no jobs.
+#[derive(Debug)]
+pub struct NoJobs;
+
+impl Jobs for NoJobs {
+    fn shape(&self, _: &Catalog, _: &LogicalPlan, _: bool) -> Result<ViewShape, QueryError> {
+        let message = "this process has the role serving and runs no jobs: create views and sinks in one \
+                       with the role engine or all";
+        Err(QueryError::unsupported(message))
+    }
+
+    fn reconcile(&self) -> Result<(), QueryError> {
+        Ok(())
+    }
+
+    fn forget(&self, _: &str) -> Result<(), QueryError> {
+        Ok(())
+    }
+
+    fn jobs(&self) -> Vec<JobStatus> {
+        Vec::new()
+    }
+
+    fn progress(&self) -> Vec<Progress> {
+        Vec::new()
+    }
+
+    fn epochs(&self) -> Vec<EpochStatus> {
+        Vec::new()
+    }
 }
 
 /// The engine: not there yet while the platform is being put together, gone once

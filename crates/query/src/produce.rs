@@ -23,7 +23,6 @@ use crate::QueryError;
 use crate::define::blocking;
 use crate::dml::{compute, conform};
 use crate::session::{Outcome, Session};
-use crate::source::partitions;
 
 /// A batch is closed at this size.
 const BATCH_BYTES: usize = 256 << 10;
@@ -42,7 +41,15 @@ pub(crate) async fn run(
         return Err(QueryError::unsupported(message));
     }
     let (_, rows) = compute(session, statement, parameters).await?;
-    let candidates = partitions(session.platform().log(), &stream.topic);
+    if stream.kafka.is_some() {
+        let message = format!(
+            "the topic of \"{}\" is elsewhere: send events to its cluster, or CREATE SINK … FROM a view",
+            stream.name
+        );
+        return Err(QueryError::unsupported(message));
+    }
+    let topic = session.platform().log().topic(&stream.topic);
+    let candidates = topic.map(|topic| topic.partitions()).unwrap_or_default();
     let missing =
         || QueryError::new(ErrorKind::NotFound, format!("the topic \"{}\" does not exist", stream.topic));
     let partition = candidates.into_iter().min_by_key(|p| p.end_offset()).ok_or_else(missing)?;
@@ -53,7 +60,7 @@ pub(crate) async fn run(
         let mut count = 0;
         for batch in &rows {
             count += batch.num_rows();
-            append(&partition, &values(&stream, &conform(batch, &schema)?)?, now_ms)?;
+            append(&partition, &values(&stream.format, &conform(batch, &schema)?)?, now_ms)?;
         }
         partition.sync(partition.end_offset())?;
         Ok(count)
@@ -63,8 +70,11 @@ pub(crate) async fn run(
 }
 
 /// The rows as events.
-fn values(stream: &StreamDef, rows: &RecordBatch) -> Result<Vec<Vec<u8>>, QueryError> {
-    match &stream.format {
+///
+/// # Errors
+/// A value that the format cannot hold.
+pub fn values(format: &FormatDef, rows: &RecordBatch) -> Result<Vec<Vec<u8>>, QueryError> {
+    match format {
         FormatDef::Json => Ok(encode_json(rows)?.iter().map(|text| text.as_bytes().to_vec()).collect()),
         FormatDef::Csv { delimiter, null } => {
             let line = |row| csv_line(&rows.slice(row, 1), *delimiter, null.as_deref());

@@ -3,17 +3,17 @@
 //! same rows.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use pluvio_catalog::{DecodePolicy, FormatDef, StreamDef};
-use pluvio_eventlog::{Partition, StoredBatch};
+use pluvio_eventlog::StoredBatch;
 use pluvio_formats::{CsvOptions, Decoder, Format, OnError};
 use pluvio_foundation::limits::{DEAD_LETTER_PREVIEW_BYTES_MAX, RECORD_BATCH_INFLATED_BYTES_MAX};
 use pluvio_wire_kafka::records::{for_each_record, parse_header};
 
 use crate::QueryError;
+use crate::sources::StreamPartition;
 
 /// An event that did not become a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl StreamDecoder {
     /// The log's errors, and batches that cannot be decompressed.
     pub fn read(
         &mut self,
-        partition: &Partition,
+        partition: &dyn StreamPartition,
         from: i64,
         end: i64,
         bytes_max: usize,
@@ -97,19 +97,15 @@ impl StreamDecoder {
         let mut rejected = Vec::new();
         let mut appended = Vec::with_capacity(read.batches.len());
         let mut bytes = 0;
-        // Where nothing is left to read, what was there before is stepped over.
-        let mut next_offset =
-            if read.batches.is_empty() { read.next_offset.min(end).max(from) } else { from };
+        // Beyond the last batch if what follows it was left out or compacted away.
+        let next_offset = read.next_offset.min(end);
         for batch in &read.batches {
             if batch.base_offset >= end {
-                // Nothing is left before `end`: a compaction removed it.
-                next_offset = end;
                 break;
             }
             let before = offsets.len();
             self.push_batch(&batch.bytes, from..end, &mut offsets, &mut rejected)?;
             bytes += batch.bytes.len();
-            next_offset = (batch.last_offset + 1).min(end);
             let events = u32::try_from(offsets.len() - before).unwrap_or(u32::MAX);
             if let Some(at) = batch.append_time_ms {
                 appended.push((at, events));
@@ -208,9 +204,4 @@ impl StreamDecoder {
         };
         Ok(Decoded { rows: decoded.batch, offsets, rejected, events, bytes, next_offset, appended })
     }
-}
-
-/// The partitions of a stream's topic, if it exists.
-pub fn partitions(log: &pluvio_eventlog::EventLog, topic: &str) -> Vec<Arc<Partition>> {
-    log.topic(topic).map(|t| t.partitions()).unwrap_or_default()
 }

@@ -217,7 +217,9 @@ pub(crate) fn sinks(platform: &Platform) -> Result {
     let lakes: Vec<_> = all
         .iter()
         .map(|d| match d.as_ref() {
-            Definition::Sink(s) => (Some(s.lake.clone()), platform.lakes().get(&s.lake)),
+            Definition::Sink(s) => {
+                (s.lake().map(str::to_owned), s.lake().and_then(|l| platform.lakes().get(l)))
+            }
             _ => (None, None),
         })
         .collect();

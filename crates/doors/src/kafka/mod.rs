@@ -10,7 +10,6 @@
 //! rule allows (`guard`) and no more of it than their quota (`throttle`).
 
 mod broker;
-pub mod client;
 mod cluster;
 mod codes;
 mod configs;

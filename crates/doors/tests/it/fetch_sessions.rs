@@ -4,7 +4,7 @@ use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, D
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use kafka_protocol::messages::{DeleteRecordsRequest, FetchRequest, FetchResponse, TopicName};
 use pluvio_doors::kafka::BrokerOptions;
-use pluvio_doors::kafka::client::Client;
+use pluvio_kafka_client::Client;
 
 use crate::harness::{Raw, Server, batch, read, text};
 

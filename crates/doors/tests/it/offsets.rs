@@ -3,7 +3,7 @@
 use kafka_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::{DescribeGroupsRequest, GroupId, ListGroupsRequest, OffsetFetchRequest};
-use pluvio_doors::kafka::client::CommittedOffset;
+use pluvio_kafka_client::CommittedOffset;
 
 use crate::harness::{Server, text};
 

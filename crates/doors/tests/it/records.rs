@@ -4,22 +4,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError as Code;
-use pluvio_doors::DoorError;
 use pluvio_doors::kafka::BrokerOptions;
-use pluvio_doors::kafka::client::Client;
 use pluvio_eventlog::LogOptions;
+use pluvio_kafka_client::{Client, ClientError};
 use pluvio_wire_kafka::Compression;
 
 use crate::harness::{Server, batch, batch_of, read};
 
-fn code(error: DoorError) -> Code {
+fn code(error: ClientError) -> Code {
     match error {
-        DoorError::Refused { code, .. } => code,
+        ClientError::Refused { code, .. } => code,
         other => panic!("not refused: {other}"),
     }
 }
 
-async fn sent(client: &Client, batch: Bytes, acks: i16) -> Result<i64, DoorError> {
+async fn sent(client: &Client, batch: Bytes, acks: i16) -> Result<i64, ClientError> {
     client.produce("rain", 0, batch, acks).await.unwrap().await
 }
 

@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pluvio_eventlog::EventLog;
 use pluvio_foundation::metrics::Cell;
 use pluvio_foundation::{Clock, ErrorKind, Metrics};
 use pluvio_keytables::{Commit, Span, SpanRetention, Store};
+use pluvio_query::sources::StreamTopic;
 use pluvio_query::{EpochStatus, QueryError, dead_letters};
 use tokio::sync::Notify;
 
@@ -35,7 +35,8 @@ pub struct GraphParts {
     pub spec: GraphSpec,
     /// The compiled views, in the order of the spec.
     pub plans: Vec<ViewPlan>,
-    pub log: Arc<EventLog>,
+    /// The stream's topic.
+    pub topic: StreamTopic,
     pub store: Arc<Store>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
@@ -151,7 +152,7 @@ struct Epoch {
 
 impl Runner {
     fn open(parts: GraphParts) -> Result<Self, QueryError> {
-        let GraphParts { spec, plans, log, store, clock, metrics, .. } = parts;
+        let GraphParts { spec, plans, topic, store, clock, metrics, .. } = parts;
         let mut views: Vec<View> = Vec::new();
         let mut inputs = Vec::new();
         for (def, plan) in spec.views.iter().zip(plans) {
@@ -197,7 +198,7 @@ impl Runner {
             wake: Notify::new(),
         });
         Ok(Self {
-            source: Source::new(spec.stream.clone(), log, parts.workers),
+            source: Source::new(spec.stream.clone(), topic, parts.workers),
             spec,
             views,
             dead_letters,
@@ -255,12 +256,17 @@ impl Runner {
     fn turn(&mut self, runtime: &tokio::runtime::Runtime, last_start_us: &mut u64) -> Result<(), QueryError> {
         self.source.refresh(&mut self.record, self.clock.monotonic_us())?;
         let waiting = self.source.waiting(&self.record);
-        self.shared.lag.store(waiting, Ordering::Relaxed);
+        self.shared.lag.store(self.source.lag(&self.record), Ordering::Relaxed);
         // A partition that has gone idle lets time move on without an event.
         let watermark_us = self.source.watermark_us(&self.record, self.clock.monotonic_us());
         let closing = self.views.iter().any(|v| self.to_close(v, watermark_us).is_some());
         let settled = waiting == 0 && !closing && self.newcomers.is_empty();
         self.shared.settled.store(settled, Ordering::Release);
+        if waiting == 0
+            && let Some(trouble) = self.source.trouble()
+        {
+            return Err(trouble);
+        }
         if settled {
             runtime.block_on(self.wait_for_events());
             return Ok(());

@@ -8,11 +8,11 @@ use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::compute::{cast, max};
 use datafusion::arrow::datatypes::TimestampMicrosecondType;
 use parking_lot::Mutex;
-use pluvio_catalog::StreamDef;
-use pluvio_eventlog::{EventLog, Partition};
+use pluvio_catalog::{StartAt, StreamDef};
 use pluvio_query::QueryError;
 use pluvio_query::functions::TIME_TYPE;
-use pluvio_query::source::{Decoded, StreamDecoder, partitions};
+use pluvio_query::source::{Decoded, StreamDecoder};
+use pluvio_query::sources::{StreamPartition, StreamTopic};
 
 use super::EpochRecord;
 
@@ -24,8 +24,8 @@ const READ_BYTES: usize = 4 << 20;
 /// The stream of a graph.
 pub struct Source {
     stream: StreamDef,
-    log: Arc<EventLog>,
-    partitions: Vec<Arc<Partition>>,
+    topic: StreamTopic,
+    partitions: Vec<Arc<dyn StreamPartition>>,
     decoders: Vec<Mutex<StreamDecoder>>,
     workers: usize,
     /// For each partition, when events last came (monotonic microseconds).
@@ -43,36 +43,60 @@ pub struct Taken {
 }
 
 impl Source {
-    pub fn new(stream: StreamDef, log: Arc<EventLog>, workers: usize) -> Self {
-        Self { stream, log, partitions: Vec::new(), decoders: Vec::new(), workers, active_us: Vec::new() }
+    pub fn new(stream: StreamDef, topic: StreamTopic, workers: usize) -> Self {
+        Self { stream, topic, partitions: Vec::new(), decoders: Vec::new(), workers, active_us: Vec::new() }
     }
 
     pub fn stream(&self) -> &StreamDef {
         &self.stream
     }
 
-    pub fn partitions(&self) -> &[Arc<Partition>] {
+    pub fn partitions(&self) -> &[Arc<dyn StreamPartition>] {
         &self.partitions
+    }
+
+    /// Why nothing can be read at the moment, if that is so.
+    pub fn trouble(&self) -> Option<QueryError> {
+        self.topic.trouble()
     }
 
     /// Looks for new partitions and gives each a place in the record.
     pub fn refresh(&mut self, record: &mut EpochRecord, now_us: u64) -> Result<(), QueryError> {
-        let found = partitions(&self.log, &self.stream.topic);
+        let found = self.topic.partitions();
         while self.decoders.len() < found.len() {
             self.decoders.push(Mutex::new(StreamDecoder::new(&self.stream)?));
             self.active_us.push(now_us);
         }
+        // Partitions that are added later are read from their beginning.
+        let start = self.stream.kafka.as_ref().map(|kafka| kafka.start).unwrap_or_default();
+        let is_first = record.cut.is_empty() && record.epoch == 0;
         for partition in found.iter().skip(record.cut.len()) {
-            record.cut.push(partition.start_offset());
+            record.cut.push(match start {
+                StartAt::Latest if is_first => partition.newest_offset(),
+                _ => partition.start_offset(),
+            });
             record.event_time_us.push(None);
+        }
+        for (partition, cut) in found.iter().zip(&record.cut).skip(self.partitions.len()) {
+            partition.go_on(*cut);
         }
         self.partitions = found;
         Ok(())
     }
 
-    /// How many events are waiting behind the cut.
+    /// How many events are waiting behind the cut and can be read.
     pub fn waiting(&self, record: &EpochRecord) -> u64 {
-        let behind = |(p, cut): (&Arc<Partition>, &i64)| u64::try_from(p.end_offset() - cut).unwrap_or(0);
+        self.behind(record, |partition| partition.end_offset())
+    }
+
+    /// How many events are behind the cut, as far as is known.
+    pub fn lag(&self, record: &EpochRecord) -> u64 {
+        self.behind(record, |partition| partition.newest_offset())
+    }
+
+    fn behind(&self, record: &EpochRecord, end: impl Fn(&dyn StreamPartition) -> i64) -> u64 {
+        let behind =
+            |(p, cut): (&Arc<dyn StreamPartition>, &i64)| u64::try_from(end(&**p) - cut).unwrap_or(0);
         self.partitions.iter().zip(&record.cut).map(behind).sum()
     }
 
@@ -123,7 +147,7 @@ impl Source {
         let mut pieces = Vec::new();
         let mut taken = 0;
         while next_offset < end && taken < bytes {
-            let piece = decoder.read(partition, next_offset, end, READ_BYTES.min(bytes))?;
+            let piece = decoder.read(&**partition, next_offset, end, READ_BYTES.min(bytes))?;
             if piece.next_offset <= next_offset {
                 break;
             }
@@ -168,10 +192,14 @@ impl Source {
         candidate.max(record.watermark_us)
     }
 
-    /// Lets retention delete what all jobs have taken, and no more.
+    /// Lets go of what all jobs of the graph have taken, and no more.
     pub fn hold(&self, graph: &str, record: Option<&EpochRecord>) {
         for (i, partition) in self.partitions.iter().enumerate() {
-            partition.hold(graph, record.and_then(|r| r.cut.get(i).copied()));
+            let cut = record.and_then(|r| r.cut.get(i).copied());
+            partition.hold(graph, cut);
+            if let Some(cut) = cut {
+                partition.go_on(cut);
+            }
         }
     }
 
@@ -179,9 +207,7 @@ impl Source {
     /// include an event that a power failure could take back.
     pub fn make_durable(&self, cut: &[i64]) -> Result<(), QueryError> {
         for (partition, cut) in self.partitions.iter().zip(cut) {
-            if partition.durable_offset() < *cut {
-                partition.sync(*cut)?;
-            }
+            partition.make_durable(*cut)?;
         }
         Ok(())
     }

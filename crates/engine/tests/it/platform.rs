@@ -44,6 +44,7 @@ impl TestPlatform {
         let catalog = Arc::new(Catalog::open(folder, disk).unwrap());
         let platform_options = PlatformOptions {
             data_dir: folder.to_owned(),
+            lake_dir: folder.join("lake"),
             query_memory_bytes: 64 << 20,
             default_partitions: 2,
             lake_commit_interval_ms: 1_000,

@@ -4,8 +4,8 @@
 use std::io::{self, BufWriter, Write};
 
 use chrono::DateTime;
-use pluvio_doors::DoorError;
 use pluvio_foundation::limits::RECORD_BATCH_INFLATED_BYTES_MAX;
+use pluvio_kafka_client::ClientError;
 use pluvio_wire_kafka::records::{Record, parse_header, records};
 
 use super::Fetched;
@@ -36,7 +36,7 @@ impl<W: Write> Printer<W> {
     pub fn print(&mut self, fetched: &Fetched) -> Result<bool, CliError> {
         let mut rest: &[u8] = &fetched.batches;
         while !rest.is_empty() {
-            let header = parse_header(rest).map_err(DoorError::from)?;
+            let header = parse_header(rest).map_err(ClientError::from)?;
             let batch = rest.get(..header.total_bytes()).unwrap_or(rest);
             // Control batches are the broker's own marks.
             if !header.is_control() {
@@ -58,9 +58,9 @@ impl<W: Write> Printer<W> {
         batch: &[u8],
         inflated: &mut Vec<u8>,
     ) -> Result<bool, CliError> {
-        let records = records(batch, RECORD_BATCH_INFLATED_BYTES_MAX, inflated).map_err(DoorError::from)?;
+        let records = records(batch, RECORD_BATCH_INFLATED_BYTES_MAX, inflated).map_err(ClientError::from)?;
         for record in records {
-            let record = record.map_err(DoorError::from)?;
+            let record = record.map_err(ClientError::from)?;
             if record.offset < fetched.offset {
                 continue;
             }

@@ -64,9 +64,9 @@ pub async fn run(args: DemoArgs) -> Result<(), CliError> {
     }
     load(&running, &args).await?;
     running.open();
-    terminal::say_ready(&running.addresses);
+    terminal::say_ready(&running.addresses.lines());
     let storm = Storm {
-        address: running.addresses.kafka.to_string(),
+        address: running.addresses.queue()?.to_string(),
         topic: TOPIC.into(),
         partitions: PARTITIONS,
         rate: args.rate,

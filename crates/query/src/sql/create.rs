@@ -3,12 +3,13 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
-use pluvio_catalog::{DecodePolicy, FormatDef, SinkDef, StreamDef, TableDef, UnknownKey};
+use pluvio_catalog::{DecodePolicy, FormatDef, SinkDef, SinkTarget, StreamDef, TableDef, UnknownKey};
 use pluvio_foundation::limits::PARTITIONS_PER_TOPIC_MAX;
 
 use super::Options;
 use super::columns::Columns;
 use super::command::{Command, CreateView, Text, identifier, next_position, word};
+use super::kafka;
 use crate::QueryError;
 
 const IDLE_TIMEOUT_MS: i64 = 5_000;
@@ -102,9 +103,17 @@ fn stream(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command
         idle_timeout_ms: duration(&mut options, "idle_timeout")?.unwrap_or(IDLE_TIMEOUT_MS),
         retention_ms: duration(&mut options, "retention")?,
         retention_bytes: options.bytes("retention_bytes")?,
+        kafka: kafka::source(&mut options)?.map(Box::new),
         sql: String::new(),
     };
     options.finish()?;
+    if stream.kafka.is_some()
+        && (stream.retention_ms.is_some() || stream.retention_bytes.is_some() || partitions.is_some())
+    {
+        let message = "the topic of a stream with connector = 'kafka' is not ours: its partitions and \
+                       retention are set where it is";
+        return Err(QueryError::invalid(message).at(at_options));
+    }
     if stream.require.is_some() && stream.format != FormatDef::Raw {
         return Err(QueryError::invalid("the option \"require\" goes with format = 'raw'").at(at_options));
     }
@@ -114,7 +123,7 @@ fn stream(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command
     Ok(Command::CreateStream(stream))
 }
 
-fn format(options: &mut Options) -> Result<FormatDef, QueryError> {
+pub(super) fn format(options: &mut Options) -> Result<FormatDef, QueryError> {
     let delimiter = options.value("delimiter", single_char)?;
     let null = options.text("null");
     let format = options.value("format", |text| match text {
@@ -193,9 +202,13 @@ fn view(parser: &mut Parser<'_>, text: &Text<'_>, name: String) -> Result<Comman
 }
 
 fn sink(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command, QueryError> {
+    if parser.parse_keyword(Keyword::FROM) {
+        return kafka::sink(parser, name);
+    }
     parser.expect_keyword(Keyword::INTO)?;
     if !word(parser, "lake") {
-        let message = "expected INTO LAKE 'name': a Delta table is the only kind of sink";
+        let message = "expected INTO LAKE 'name' FROM view, for a Delta table, or FROM view WITH \
+                       (connector = 'kafka', …), for a topic";
         return Err(QueryError::unsupported(message).at(next_position(parser)));
     }
     let at_lake = next_position(parser);
@@ -210,11 +223,10 @@ fn sink(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command, 
     let mut options = Options::parse(parser)?;
     let sink = SinkDef {
         name,
-        lake,
         from,
+        to: SinkTarget::Lake { lake, retention_ms: duration(&mut options, "retention")? },
         commit_interval_ms: options.duration_ms("commit_interval")?.unwrap_or(0),
         commit_bytes: options.bytes("commit_bytes")?.unwrap_or(0),
-        retention_ms: duration(&mut options, "retention")?,
         sql: String::new(),
     };
     options.finish()?;

@@ -6,6 +6,7 @@
 mod columns;
 mod command;
 mod create;
+mod kafka;
 mod options;
 mod other;
 mod rewrite;

@@ -28,17 +28,18 @@ use crate::lakes::Lakes;
 #[derive(Debug)]
 pub(super) struct LakeUnion {
     sink: SinkDef,
+    lake: String,
     schema: SchemaRef,
     store: Arc<Store>,
     lakes: Arc<Lakes>,
 }
 
 impl LakeUnion {
-    pub fn new(sink: SinkDef, schema: SchemaRef, store: Arc<Store>, lakes: Arc<Lakes>) -> Self {
+    pub fn new(sink: SinkDef, lake: &str, schema: SchemaRef, store: Arc<Store>, lakes: Arc<Lakes>) -> Self {
         // Delta keeps no promise about NULLs, so the union promises none.
         let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        Self { sink, schema, store, lakes }
+        Self { sink, lake: lake.to_owned(), schema, store, lakes }
     }
 
     fn hot_rows(&self) -> Result<Vec<(u64, RecordBatch)>> {
@@ -80,9 +81,9 @@ impl TableProvider for LakeUnion {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(table) = self.lakes.wait_for(&self.sink.lake).await else {
+        let Some(table) = self.lakes.wait_for(&self.lake).await else {
             let message =
-                format!("the sink of the lake table '{}' could not open it: see pluvio.jobs", self.sink.lake);
+                format!("the sink of the lake table '{}' could not open it: see pluvio.jobs", self.lake);
             return Err(QueryError::new(pluvio_foundation::ErrorKind::Unavailable, message).into());
         };
         let hot = self.hot_rows()?;

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use pluvio_catalog::{Catalog, Definition, ViewKind};
-use pluvio_eventlog::EventLog;
 use pluvio_keytables::Store;
 
 use super::lake::LakeUnion;
 use super::{AppendProvider, KeyedProvider, StreamProvider};
 use crate::lakes::Lakes;
+use crate::sources::Sources;
 
 /// Finds the table behind a name. Nothing needs to exist but its definition, so
 /// that a pipeline can be planned before it runs.
 #[derive(Debug)]
 pub struct Resolver {
     catalog: Arc<Catalog>,
-    log: Arc<EventLog>,
+    sources: Arc<Sources>,
     store: Arc<Store>,
     lakes: Arc<Lakes>,
 }
@@ -28,8 +28,8 @@ pub fn state_table_name(view: &str) -> String {
 
 impl Resolver {
     /// A resolver over these parts.
-    pub fn new(catalog: Arc<Catalog>, log: Arc<EventLog>, store: Arc<Store>, lakes: Arc<Lakes>) -> Self {
-        Self { catalog, log, store, lakes }
+    pub fn new(catalog: Arc<Catalog>, sources: Arc<Sources>, store: Arc<Store>, lakes: Arc<Lakes>) -> Self {
+        Self { catalog, sources, store, lakes }
     }
 
     /// The catalog it reads.
@@ -48,7 +48,7 @@ impl Resolver {
         let store = || Arc::clone(&self.store);
         Some(match self.catalog.get(name)?.as_ref() {
             Definition::Stream(stream) => {
-                Arc::new(StreamProvider::new(Arc::new(stream.clone()), Arc::clone(&self.log)))
+                Arc::new(StreamProvider::new(Arc::new(stream.clone()), Arc::clone(&self.sources)))
             }
             Definition::Table(table) => {
                 Arc::new(KeyedProvider::new(name, table.schema(), table.key.clone(), store(), false))
@@ -65,26 +65,35 @@ impl Resolver {
         })
     }
 
-    /// The names of lake tables.
+    /// The lake's folder and its open tables.
+    pub fn lakes(&self) -> &Arc<Lakes> {
+        &self.lakes
+    }
+
+    /// The names of lake tables: those with a sink and those that lie in the
+    /// lake's folder, written by an earlier sink or by another process.
     pub fn lake_names(&self) -> Vec<String> {
         let lake = |d: &Arc<Definition>| match d.as_ref() {
-            Definition::Sink(sink) => Some(sink.lake.clone()),
+            Definition::Sink(sink) => sink.lake().map(str::to_owned),
             _ => None,
         };
-        self.catalog.all().iter().filter_map(lake).collect()
+        let mut names: Vec<String> = self.catalog.all().iter().filter_map(lake).collect();
+        let found = self.lakes.found();
+        names.extend(found.into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+        names
     }
 
     /// The lake table of this name, united with the rows not yet in it.
     pub fn lake_provider(&self, lake: &str) -> Option<Arc<dyn TableProvider>> {
         let all = self.catalog.all();
         let sink = all.iter().find_map(|d| match d.as_ref() {
-            Definition::Sink(sink) if sink.lake == lake => Some(sink.clone()),
+            Definition::Sink(sink) if sink.lake() == Some(lake) => Some(sink.clone()),
             _ => None,
         })?;
         match self.catalog.get(&sink.from)?.as_ref() {
             Definition::View(view) => {
                 let (store, lakes) = (Arc::clone(&self.store), Arc::clone(&self.lakes));
-                Some(Arc::new(LakeUnion::new(sink, view.schema(), store, lakes)))
+                Some(Arc::new(LakeUnion::new(sink, lake, view.schema(), store, lakes)))
             }
             _ => None,
         }

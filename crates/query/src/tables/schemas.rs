@@ -56,7 +56,10 @@ impl SchemaProvider for Lake {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        Ok(self.0.lake_provider(name))
+        match self.0.lake_provider(name) {
+            Some(provider) => Ok(Some(provider)),
+            None => Ok(self.0.lakes().read_only(name).await?),
+        }
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -2,8 +2,10 @@
 //! cannot be decoded are left out, as the engine leaves them to the dead letters.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::Result;
@@ -13,24 +15,28 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use pluvio_catalog::StreamDef;
-use pluvio_eventlog::{EventLog, Partition};
+use pluvio_foundation::ErrorKind;
 
 use crate::QueryError;
-use crate::source::{StreamDecoder, partitions};
+use crate::define::blocking;
+use crate::source::StreamDecoder;
+use crate::sources::{Sources, StreamPartition, StreamTopic};
 
 const READ_BYTES: usize = 4 << 20;
+/// How long a cluster elsewhere may take to send the next events.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A stream.
 #[derive(Debug)]
 pub struct StreamProvider {
     stream: Arc<StreamDef>,
-    log: Arc<EventLog>,
+    sources: Arc<Sources>,
 }
 
 impl StreamProvider {
     /// The stream of this definition.
-    pub fn new(stream: Arc<StreamDef>, log: Arc<EventLog>) -> Self {
-        Self { stream, log }
+    pub fn new(stream: Arc<StreamDef>, sources: Arc<Sources>) -> Self {
+        Self { stream, sources }
     }
 
     /// Its definition.
@@ -57,14 +63,22 @@ impl TableProvider for StreamProvider {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = self.schema();
+        let (sources, stream) = (Arc::clone(&self.sources), Arc::clone(&self.stream));
+        let open = move || {
+            let topic = Arc::new(sources.open(&stream)?);
+            let partitions = topic.wait()?;
+            Ok((topic, partitions))
+        };
+        let (topic, partitions) = blocking(open).await?;
         let scan = |partition| -> Arc<dyn PartitionStream> {
             Arc::new(PartitionScan {
                 stream: Arc::clone(&self.stream),
                 schema: Arc::clone(&schema),
+                topic: Arc::clone(&topic),
                 partition,
             })
         };
-        let scans = partitions(&self.log, &self.stream.topic).into_iter().map(scan).collect();
+        let scans = partitions.into_iter().map(scan).collect();
         let exec = StreamingTableExec::try_new(Arc::clone(&schema), scans, projection, [], false, limit)?;
         Ok(Arc::new(exec))
     }
@@ -73,7 +87,9 @@ impl TableProvider for StreamProvider {
 struct PartitionScan {
     stream: Arc<StreamDef>,
     schema: SchemaRef,
-    partition: Arc<Partition>,
+    /// Kept open while it is read.
+    topic: Arc<StreamTopic>,
+    partition: Arc<dyn StreamPartition>,
 }
 
 impl std::fmt::Debug for PartitionScan {
@@ -88,34 +104,56 @@ impl PartitionStream for PartitionScan {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let end = self.partition.end_offset();
-        let partition = Arc::clone(&self.partition);
-        let mut next = partition.start_offset();
-        let mut decoder = StreamDecoder::new(&self.stream);
-        let batches = std::iter::from_fn(move || {
-            let decoder = match &mut decoder {
-                Ok(decoder) => decoder,
-                Err(error) => {
-                    let error = std::mem::replace(error, QueryError::invalid("ended"));
-                    return (error.message() != "ended").then(|| Err(error.into()));
-                }
-            };
-            if next >= end {
-                return None;
-            }
-            let decoded = decoder.read(&partition, next, end, READ_BYTES);
-            match decoded {
-                Ok(decoded) if decoded.next_offset > next => {
-                    next = decoded.next_offset;
-                    Some(Ok(decoded.rows))
-                }
-                Ok(_) => None,
-                Err(error) => {
-                    next = end;
-                    Some(Err(error.into()))
-                }
-            }
+        let scan = Scan {
+            decoder: StreamDecoder::new(&self.stream),
+            _topic: Arc::clone(&self.topic),
+            partition: Arc::clone(&self.partition),
+            next: self.partition.start_offset(),
+            end: self.partition.newest_offset(),
+        };
+        scan.partition.go_on(scan.next);
+        let batches = futures::stream::unfold(scan, |mut scan| async move {
+            let rows = scan.rows().await.transpose()?;
+            Some((rows.map_err(Into::into), scan))
         });
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::iter(batches)))
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
+    }
+}
+
+/// A partition being read up to where it ended when the scan began.
+struct Scan {
+    decoder: std::result::Result<StreamDecoder, QueryError>,
+    _topic: Arc<StreamTopic>,
+    partition: Arc<dyn StreamPartition>,
+    next: i64,
+    end: i64,
+}
+
+impl Scan {
+    /// The next rows; an error is the last thing it gives.
+    async fn rows(&mut self) -> std::result::Result<Option<RecordBatch>, QueryError> {
+        if self.next >= self.end {
+            return Ok(None);
+        }
+        let read = self.read().await;
+        match &read {
+            Ok(_) => self.partition.go_on(self.next),
+            Err(_) => self.next = self.end,
+        }
+        read.map(Some)
+    }
+
+    async fn read(&mut self) -> std::result::Result<RecordBatch, QueryError> {
+        let decoder = self.decoder.as_mut().map_err(|error| error.clone())?;
+        let mut moved = self.partition.watch_end();
+        while self.partition.end_offset() <= self.next {
+            // What is elsewhere is on its way.
+            let silent = |_| QueryError::new(ErrorKind::Unavailable, "the Kafka cluster sends nothing");
+            let _ = tokio::time::timeout(PATIENCE, moved.changed()).await.map_err(silent)?;
+        }
+        let decoded = decoder.read(&*self.partition, self.next, self.end, READ_BYTES)?;
+        // Nothing can be read here and never will be: the end of what there is.
+        self.next = if decoded.next_offset > self.next { decoded.next_offset } else { self.end };
+        Ok(decoded.rows)
     }
 }

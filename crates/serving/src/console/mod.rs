@@ -16,6 +16,7 @@
 mod assets;
 mod charts;
 mod feeds;
+mod health;
 mod history;
 mod hub;
 mod json;
@@ -39,6 +40,7 @@ use pluvio_query::{Platform, QueryError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use health::serve_health;
 use hub::Hub;
 
 /// Most bytes of a statement sent to the SQL box.
@@ -99,5 +101,5 @@ async fn stopped(mut shutdown: watch::Receiver<bool>) {
 async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     let jobs = shared.platform.jobs().map(|jobs| jobs.jobs()).unwrap_or_default();
     let text = prometheus::text(&shared.platform.metrics().readings(), &jobs);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+    ([(header::CONTENT_TYPE, prometheus::CONTENT_TYPE)], text)
 }

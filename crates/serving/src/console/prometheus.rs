@@ -5,6 +5,9 @@ use std::fmt::Write;
 use pluvio_foundation::metrics::Reading;
 use pluvio_query::JobStatus;
 
+/// The type of the answer.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// All readings and the jobs' state. Readings count up or go both ways and do
 /// not say which, so they are `untyped`; an instance is the label `name`.
 pub(super) fn text(readings: &[Reading], jobs: &[JobStatus]) -> String {

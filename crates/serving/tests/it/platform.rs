@@ -49,6 +49,7 @@ impl Fixture {
         let store = Store::open(&store_folder, disk, clock.clone(), metrics.clone(), store_options).unwrap();
         let options = PlatformOptions {
             data_dir: folder.path().to_owned(),
+            lake_dir: folder.path().join("lake"),
             query_memory_bytes: 64 << 20,
             default_partitions: 1,
             lake_commit_interval_ms: 1_000,

@@ -1,28 +1,35 @@
-//! The client's connection: requests out, answers in, matched by their order.
+//! One connection to a broker: requests out, answers in, matched by their order.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use pluvio_foundation::limits;
 use pluvio_wire_kafka::client::split_response;
 use pluvio_wire_kafka::{WireError, frame};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::DoorError;
+use crate::login::login;
+use crate::tls::encrypt;
+use crate::{ClientError, Connection};
 
 /// Most requests sent and not answered.
 const UNDER_WAY_MAX: usize = 64;
 const CLIENT_ID: &str = "pluvio";
+/// How long a broker may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A socket's halves, encrypted or not.
+type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
 
 /// Who waits for an answer.
 #[derive(Debug)]
-pub(super) enum Answered {
+pub(crate) enum Answered {
     /// Nobody: the server sends none.
     No,
     /// This one.
@@ -40,7 +47,7 @@ struct Outgoing {
 type Expected = (i32, oneshot::Sender<Bytes>);
 
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     address: String,
     next_id: AtomicI32,
     outgoing: mpsc::Sender<Outgoing>,
@@ -50,11 +57,21 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub async fn open(address: &str) -> Result<Arc<Self>, DoorError> {
-        let failed = |source| DoorError::socket(format!("connect to {address}"), source);
-        let stream = TcpStream::connect(address).await.map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
-        let (read, write) = stream.into_split();
+    /// Connects, encrypts and logs in, as the connection's settings say.
+    pub async fn open(address: &str, connection: &Connection) -> Result<Arc<Self>, ClientError> {
+        let (read, write) = dial(address, connection).await?;
+        let link = Self::over(address, read, write);
+        if let Some(sasl) = &connection.sasl {
+            login(&link, sasl).await?;
+        }
+        Ok(link)
+    }
+
+    fn over(
+        address: &str,
+        read: Box<dyn AsyncRead + Send + Unpin>,
+        write: Box<dyn AsyncWrite + Send + Unpin>,
+    ) -> Arc<Self> {
         let (outgoing, requests) = mpsc::channel(UNDER_WAY_MAX);
         let (expecting, expected) = mpsc::unbounded_channel();
         let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
@@ -71,15 +88,20 @@ impl Link {
             closing.close();
         });
         let (address, next_id) = (address.to_owned(), AtomicI32::new(0));
-        Ok(Arc::new(Self { address, next_id, outgoing, places, ended }))
+        Arc::new(Self { address, next_id, outgoing, places, ended })
     }
 
-    pub fn closed(&self) -> DoorError {
-        DoorError::Closed { address: self.address.clone(), reason: self.ended.lock().clone() }
+    /// Whether nothing can be sent any more.
+    pub fn is_closed(&self) -> bool {
+        self.places.is_closed()
+    }
+
+    pub fn closed(&self) -> ClientError {
+        ClientError::Closed { address: self.address.clone(), reason: self.ended.lock().clone() }
     }
 
     /// Waits until one more request may be under way.
-    pub async fn place(&self) -> Result<OwnedSemaphorePermit, DoorError> {
+    pub async fn place(&self) -> Result<OwnedSemaphorePermit, ClientError> {
         Arc::clone(&self.places).acquire_owned().await.map_err(|_| self.closed())
     }
 
@@ -89,7 +111,7 @@ impl Link {
         answered: Answered,
         encode: impl FnOnce(i32, &str) -> Result<Bytes, WireError>,
         records: Option<Bytes>,
-    ) -> Result<(), DoorError> {
+    ) -> Result<(), ClientError> {
         let correlation_id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let head = encode(correlation_id, CLIENT_ID)?;
         let outgoing = Outgoing { correlation_id, head, records, answered };
@@ -100,7 +122,7 @@ impl Link {
     pub async fn ask(
         &self,
         encode: impl FnOnce(i32, &str) -> Result<Bytes, WireError>,
-    ) -> Result<Bytes, DoorError> {
+    ) -> Result<Bytes, ClientError> {
         let _place = self.place().await?;
         let (sender, answer) = oneshot::channel();
         self.send(Answered::To(sender), encode, None).await?;
@@ -108,25 +130,48 @@ impl Link {
     }
 }
 
+/// Connects within a time.
+async fn dial(address: &str, connection: &Connection) -> Result<Halves, ClientError> {
+    let failed = |source| ClientError::socket(format!("connect to {address}"), source);
+    let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
+    let stream = stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)?;
+    stream.set_nodelay(true).map_err(failed)?;
+    let Some(tls) = &connection.tls else {
+        let (read, write) = stream.into_split();
+        return Ok((Box::new(read), Box::new(write)));
+    };
+    let encrypted = tokio::time::timeout(CONNECT, encrypt(stream, address, tls)).await;
+    let encrypted = encrypted.unwrap_or_else(|_| Err(failed(io::ErrorKind::TimedOut.into())))?;
+    let (read, write) = tokio::io::split(encrypted);
+    Ok((Box::new(read), Box::new(write)))
+}
+
 async fn write_requests(
-    mut socket: OwnedWriteHalf,
+    mut socket: impl AsyncWrite + Unpin,
     mut requests: mpsc::Receiver<Outgoing>,
     expecting: mpsc::UnboundedSender<Expected>,
-) -> Result<(), DoorError> {
+) -> Result<(), ClientError> {
     while let Some(request) = requests.recv().await {
         if let Answered::To(sender) = request.answered {
             // The receiver ends only together with this loop.
             let _ = expecting.send((request.correlation_id, sender));
         }
         let records = request.records.unwrap_or_default();
-        let sent = write_both(&mut socket, request.head, records).await;
-        sent.map_err(|source| DoorError::socket("send a request", source))?;
+        let sent = match write_both(&mut socket, request.head, records).await {
+            Ok(()) => socket.flush().await,
+            Err(error) => Err(error),
+        };
+        sent.map_err(|source| ClientError::socket("send a request", source))?;
     }
     // All clients are gone; answers under way are of no use to anybody.
     Ok(())
 }
 
-async fn write_both(socket: &mut OwnedWriteHalf, mut head: Bytes, mut records: Bytes) -> io::Result<()> {
+async fn write_both(
+    socket: &mut (impl AsyncWrite + Unpin),
+    mut head: Bytes,
+    mut records: Bytes,
+) -> io::Result<()> {
     while !head.is_empty() || !records.is_empty() {
         let written = socket.write_vectored(&[IoSlice::new(&head), IoSlice::new(&records)]).await?;
         if written == 0 {
@@ -140,11 +185,11 @@ async fn write_both(socket: &mut OwnedWriteHalf, mut head: Bytes, mut records: B
 }
 
 async fn read_answers(
-    mut socket: OwnedReadHalf,
+    mut socket: impl AsyncRead + Unpin,
     mut expected: mpsc::UnboundedReceiver<Expected>,
-) -> Result<(), DoorError> {
+) -> Result<(), ClientError> {
     loop {
-        let failed = |source| DoorError::socket("read an answer", source);
+        let failed = |source| ClientError::socket("read an answer", source);
         let mut length = [0; frame::LENGTH_BYTES];
         socket.read_exact(&mut length).await.map_err(failed)?;
         let length = frame::frame_bytes(&length, limits::KAFKA_FRAME_BYTES_MAX)?.unwrap_or(0);

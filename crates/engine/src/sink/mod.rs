@@ -1,6 +1,9 @@
-//! A lake sink: follows its view's committed rows and delivers them to a Delta
-//! table, on a thread of its own. What was delivered is known from the table
-//! itself, so a crash at any instant repeats nothing and loses nothing.
+//! A sink: follows its view's committed rows and delivers them, on a thread of
+//! its own. What was delivered is known from the target itself, so a crash at
+//! any instant repeats nothing and loses nothing.
+
+mod kafka;
+mod lake;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,15 +11,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pluvio_catalog::SinkDef;
+use pluvio_catalog::{SinkDef, SinkTarget};
 use pluvio_foundation::{Clock, ErrorKind, Metrics};
 use pluvio_keytables::{Span, Store};
-use pluvio_lake::{LakeOptions, LakeTable};
 use pluvio_query::{Lakes, QueryError};
 use tokio::sync::Notify;
 
 /// Bytes taken from the span at a time.
 const READ_BYTES: u64 = 16 << 20;
+/// How long to wait for rows before looking again.
+const IDLE_MS: u64 = 50;
 const RETRY_MS: u64 = 1_000;
 
 /// What others see of a sink.
@@ -96,7 +100,7 @@ impl Worker {
     fn run(self) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
-            .thread_name("lake")
+            .thread_name("sink")
             .enable_all()
             .build();
         let runtime = match runtime {
@@ -118,65 +122,34 @@ impl Worker {
         });
     }
 
-    async fn open(&self) -> Result<Arc<LakeTable>, QueryError> {
-        let def = &self.parts.def;
-        if let Some(table) = self.parts.lakes.get(&def.lake) {
-            return Ok(table);
-        }
-        let options = LakeOptions {
-            retention_ms: def.retention_ms,
-            metrics: self.parts.metrics.clone(),
-            clock: Arc::clone(&self.parts.clock),
-            ..LakeOptions::default()
-        };
-        let path = self.parts.lakes.path(&def.lake);
-        let table = LakeTable::open(&path, &def.lake, self.span.schema(), options).await?;
-        self.parts.lakes.insert(&def.lake, Arc::clone(&table));
-        Ok(table)
-    }
-
     /// Delivers until told to stop.
     async fn follow(&self) -> Result<(), QueryError> {
-        let def = &self.parts.def;
-        let table = self.open().await?;
-        let delivered = table.committed_epoch(&def.name).and_then(|e| u64::try_from(e).ok()).unwrap_or(0);
-        self.delivered(&table, delivered);
-        let mut writer = table.writer(&def.name);
-        let mut written = delivered;
-        let mut last_commit_us = self.parts.clock.monotonic_us();
-        loop {
-            let stopping = self.shared.stop.load(Ordering::Acquire);
-            let committed = self.parts.committed.notified();
-            let pieces = self.span.read(Some(written), READ_BYTES)?;
-            let idle = pieces.is_empty();
-            for (tag, rows) in pieces {
-                writer.write(tag.cast_signed(), &rows)?;
-                written = tag;
-            }
-            let waited_us = self.parts.clock.monotonic_us().saturating_sub(last_commit_us);
-            let due = waited_us >= def.commit_interval_ms.saturating_mul(1000);
-            let full = writer.buffered_bytes() >= def.commit_bytes;
-            if writer.buffered_rows() > 0 && (due || full || (stopping && idle)) {
-                if let Some(done) = writer.commit().await? {
-                    self.delivered(&table, u64::try_from(done.epoch).unwrap_or(0));
-                }
-                last_commit_us = self.parts.clock.monotonic_us();
-                table.maintain().await?;
-            }
-            *self.shared.error.lock() = None;
-            if idle {
-                if stopping {
-                    return Ok(());
-                }
-                let pause = tokio::time::sleep(Duration::from_millis(50));
-                tokio::select! { () = committed => {}, () = pause => {}, () = self.shared.wake.notified() => {} }
-            }
+        match &self.parts.def.to {
+            SinkTarget::Lake { lake, retention_ms } => self.follow_lake(lake, *retention_ms).await,
+            SinkTarget::Kafka(target) => self.follow_kafka(target).await,
         }
     }
 
-    fn delivered(&self, table: &LakeTable, epoch: u64) {
+    fn stopping(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+    }
+
+    /// Whether the time since the last commit, in monotonic microseconds, is over.
+    fn is_due(&self, last_commit_us: u64) -> bool {
+        let waited_us = self.parts.clock.monotonic_us().saturating_sub(last_commit_us);
+        waited_us >= self.parts.def.commit_interval_ms.saturating_mul(1000)
+    }
+
+    /// Lets the view forget what is delivered, and tells of it.
+    fn delivered(&self, epoch: u64, rows: u64) {
         self.span.hold(&self.parts.def.name, Some(epoch));
         self.shared.epoch.store(epoch, Ordering::Relaxed);
-        self.shared.rows.store(table.rows(), Ordering::Relaxed);
+        self.shared.rows.store(rows, Ordering::Relaxed);
+    }
+
+    /// Waits for rows, a while.
+    async fn rest(&self, committed: tokio::sync::futures::Notified<'_>) {
+        let pause = tokio::time::sleep(Duration::from_millis(IDLE_MS));
+        tokio::select! { () = committed => {}, () = pause => {}, () = self.shared.wake.notified() => {} }
     }
 }

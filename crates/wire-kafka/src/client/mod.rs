@@ -1,6 +1,9 @@
-//! What a small client of ours sends and reads, besides Produce and Fetch: for
-//! each exchange the version it speaks (the newest without tagged fields) and
-//! the shape of the answer.
+//! What a client of ours sends and reads: for each exchange the version it
+//! speaks (the newest without tagged fields, which brokers from 2.1 to 4 all
+//! know) and the shape of the answer.
+
+pub mod fetch;
+pub mod produce;
 
 use bytes::{Buf, Bytes};
 use kafka_protocol::messages as wire;
@@ -41,6 +44,13 @@ exchanges! {
     OffsetCommitRequest, OffsetCommit, 7, "w {s {w h}}" => OffsetCommitResponse;
     OffsetFetchRequest, OffsetFetch, 5, "w {s {w l w s h}} h" => OffsetFetchResponse;
     FindCoordinatorRequest, FindCoordinator, 2, "w h s w s w" => FindCoordinatorResponse;
+    InitProducerIdRequest, InitProducerId, 1, "w h l h" => InitProducerIdResponse;
+    AddPartitionsToTxnRequest, AddPartitionsToTxn, 1, "w {s {w h}}" => AddPartitionsToTxnResponse;
+    AddOffsetsToTxnRequest, AddOffsetsToTxn, 1, "w h" => AddOffsetsToTxnResponse;
+    TxnOffsetCommitRequest, TxnOffsetCommit, 2, "w {s {w h}}" => TxnOffsetCommitResponse;
+    EndTxnRequest, EndTxn, 1, "w h" => EndTxnResponse;
+    SaslHandshakeRequest, SaslHandshake, 1, "h [s]" => SaslHandshakeResponse;
+    SaslAuthenticateRequest, SaslAuthenticate, 1, "h s y l" => SaslAuthenticateResponse;
 }
 
 /// The request's frame.

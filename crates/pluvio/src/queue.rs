@@ -1,0 +1,127 @@
+//! The role queue: the event log and its Kafka door, and nothing else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pluvio_config::Config;
+use pluvio_doors::kafka::{self, Broker, BrokerOptions, Security};
+use pluvio_eventlog::{EventLog, LogOptions, TopicConfig};
+use pluvio_foundation::{Disk, Metrics, RealDisk, SystemClock, SystemRandom};
+use pluvio_serving::console;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::error::CliError;
+use crate::folder::FolderLock;
+use crate::listen::{address, listen};
+use crate::{access, terminal};
+
+/// The Kafka door, not open yet: who connects is kept waiting.
+pub struct KafkaDoor {
+    listener: TcpListener,
+    broker: Arc<Broker>,
+    security: Arc<Security>,
+    folder: std::path::PathBuf,
+    /// Where it is.
+    pub address: SocketAddr,
+}
+
+impl KafkaDoor {
+    /// A door to `log` at a port that is taken already.
+    ///
+    /// # Errors
+    /// Users, certificates or internal topics that cannot be read.
+    pub fn new(
+        config: &Config,
+        listener: TcpListener,
+        log: &Arc<EventLog>,
+        metrics: &Metrics,
+    ) -> Result<Self, CliError> {
+        let address = address(&listener)?;
+        let security = access::security(config)?;
+        let advertised = config.kafka_advertised.as_ref();
+        let options = BrokerOptions {
+            advertised_host: advertised.map_or_else(|| address.ip().to_string(), |a| a.host.clone()),
+            advertised_port: advertised.map_or(address.port(), |a| a.port),
+            auto_create_topics: config.auto_create_topics,
+            default_partitions: config.default_partitions,
+            requests_bytes_max: 64 << 20,
+            answers_bytes_max: 64 << 20,
+            security: Some(Arc::clone(&security)),
+            ..BrokerOptions::default()
+        };
+        let random = Arc::new(SystemRandom::default());
+        let broker = Broker::new(Arc::clone(log), Arc::new(SystemClock), random, metrics, options)?;
+        Ok(Self { listener, broker: Arc::new(broker), security, folder: config.data_dir.clone(), address })
+    }
+
+    /// Opens the door until `stopped` becomes true.
+    pub fn open(self, stopped: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+        let serving = kafka::serve(self.listener, self.broker, stopped.clone());
+        let following = access::follow(self.folder, self.security, stopped.clone());
+        let serving = async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the Kafka door has closed");
+            }
+        };
+        vec![tokio::spawn(serving), tokio::spawn(following)]
+    }
+}
+
+/// Opens the event log of a data folder.
+///
+/// # Errors
+/// Data that cannot be read.
+pub fn open_log(config: &Config, metrics: &Metrics) -> Result<Arc<EventLog>, CliError> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let tail = usize::try_from(config.memory_log_tail_bytes).unwrap_or(usize::MAX);
+    let topic = TopicConfig {
+        retention_ms: i64::try_from(config.log_retention_ms).ok(),
+        segment_bytes: config.log_segment_bytes,
+        ..TopicConfig::default()
+    };
+    let options = LogOptions {
+        topic,
+        tail_bytes_total: tail,
+        tail_bytes_per_topic: tail,
+        disk_reserve_bytes: config.disk_reserve_bytes,
+        ..LogOptions::default()
+    };
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom::default()));
+    let folder = config.data_dir.join("log");
+    let log = EventLog::open(&folder, disk, clock, random, metrics.clone(), options)?;
+    for line in log.recovery_report() {
+        tracing::warn!("{line}");
+    }
+    Ok(log)
+}
+
+/// Serves the queue until told to stop.
+///
+/// # Errors
+/// A folder in use, a port in use, or data that cannot be read.
+pub async fn run(config: &Config) -> Result<(), CliError> {
+    let _lock = FolderLock::take(&config.data_dir)?;
+    let kafka = listen("kafka-listen", config.kafka_listen).await?;
+    let http = listen("http-listen", config.http_listen).await?;
+    let health = address(&http)?;
+    let metrics = Metrics::default();
+    let log = open_log(config, &metrics)?;
+    let door = KafkaDoor::new(config, kafka, &log, &metrics)?;
+    let (shutdown, stopped) = watch::channel(false);
+    let lines = [("Kafka", door.address.to_string()), ("health", format!("http://{health}/health"))];
+    let mut doors = door.open(&stopped);
+    doors.push(tokio::spawn(console::serve_health(http, metrics, stopped)));
+    terminal::say_ready(&lines);
+    terminal::stop_signal().await?;
+    eprintln!("stopping …");
+    let _ = shutdown.send(true);
+    let closing = tokio::task::spawn_blocking(move || log.close());
+    terminal::wait_for(doors).await;
+    if closing.await.is_err() {
+        tracing::error!("the event log was not closed cleanly");
+    }
+    eprintln!("stopped");
+    Ok(())
+}
