@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::FindCoordinatorRequest;
 use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
+use pluvio_foundation::ErrorKind;
 use pluvio_wire_kafka::client::{Exchange, decode, encode, fetch, produce};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -161,11 +163,22 @@ impl Client {
         let address = match known(self) {
             Some(address) => address,
             None => {
-                self.metadata(Some(&[topic])).await?;
-                known(self).filter(|address| !address.is_empty()).ok_or_else(|| ClientError::Refused {
-                    what: format!("find the leader of topic {topic:?} partition {partition}"),
-                    code: kafka_protocol::error::ResponseError::LeaderNotAvailable,
-                })?
+                match self.metadata(Some(&[topic])).await {
+                    Ok(_) => {}
+                    // Whoever is asked says so; it may also make the topic.
+                    Err(error) if error.kind() == ErrorKind::NotFound => return self.any().await,
+                    Err(error) => return Err(error),
+                }
+                match known(self) {
+                    // Whoever is asked says that there is no such partition.
+                    None => return self.any().await,
+                    Some(address) if address.is_empty() => {
+                        let what = format!("find the leader of topic {topic:?} partition {partition}");
+                        self.forget(topic);
+                        return Err(ClientError::Refused { what, code: ResponseError::LeaderNotAvailable });
+                    }
+                    Some(address) => address,
+                }
             }
         };
         let link = self.link(&address).await;

@@ -292,6 +292,9 @@ impl Runner {
     }
 
     async fn wait_for_events(&self) {
+        if self.source.partitions().is_empty() {
+            return self.pause(100).await;
+        }
         let mut ends: Vec<_> = self.source.partitions().iter().map(|p| p.watch_end()).collect();
         // An append between the look and the watch is seen here.
         let waiting = self.source.waiting(&self.record) > 0;
@@ -299,9 +302,6 @@ impl Runner {
         let new_partitions = tokio::time::sleep(Duration::from_millis(500));
         if waiting {
             return;
-        }
-        if self.source.partitions().is_empty() {
-            return self.pause(100).await;
         }
         tokio::select! { _ = changed => {}, () = new_partitions => {}, () = self.shared.wake.notified() => {} }
     }
