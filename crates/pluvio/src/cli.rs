@@ -47,6 +47,8 @@ pub enum Command {
     Produce(ProduceArgs),
     /// Print the events of a topic
     Consume(ConsumeArgs),
+    /// Check or print what the event log on disk holds, without a server
+    Log(LogArgs),
     /// Print every option: its value, where it came from, its default and meaning
     Config(ConfigArgs),
     /// Measure this machine: runs a recorded workload and prints JSON
@@ -345,6 +347,50 @@ pub struct ConsumeArgs {
     /// Print partition, offset, time and key before each value
     #[arg(long)]
     pub verbose: bool,
+}
+
+/// `pluvio log`.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// The data folder; the platform's own if not given
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Look even while a platform is running on the folder
+    #[arg(long, global = true)]
+    pub force: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: LogCommand,
+}
+
+/// What to do with the log.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Check every batch, offset and index; exit code 1 if there is damage
+    Verify {
+        /// Only this topic
+        topic: Option<String>,
+    },
+    /// Print the batches and records of a partition
+    Dump(LogDumpArgs),
+}
+
+/// `pluvio log dump`.
+#[derive(Debug, Args)]
+pub struct LogDumpArgs {
+    /// The topic
+    pub topic: String,
+    /// The partition, counted from 0
+    pub partition: u32,
+    /// Begin at this offset
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub offset: i64,
+    /// Stop after this many records
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Print one JSON object for each batch
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `pluvio config`.

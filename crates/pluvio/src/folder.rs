@@ -4,6 +4,9 @@ use std::path::Path;
 
 use crate::error::CliError;
 
+/// The file in the data folder that a running platform holds locked.
+pub const LOCK_FILE: &str = "pluvio.lock";
+
 /// One process a data folder: the lock is the file's, and ends with the process.
 pub struct FolderLock(#[allow(dead_code)] std::fs::File);
 
@@ -15,7 +18,7 @@ impl FolderLock {
     pub fn take(folder: &Path) -> Result<Self, CliError> {
         let what = || format!("the data folder {}", folder.display());
         std::fs::create_dir_all(folder).map_err(|e| CliError::io(what(), e))?;
-        let path = folder.join("pluvio.lock");
+        let path = folder.join(LOCK_FILE);
         let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|e| CliError::io(what(), e))?;
         file.try_lock().map_err(|_| {

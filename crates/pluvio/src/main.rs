@@ -11,6 +11,7 @@ mod error;
 mod folder;
 mod listen;
 mod load;
+mod log;
 mod password;
 mod platform;
 mod produce;
@@ -60,6 +61,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::User(args) => user::run(args),
         Command::Produce(args) => produce::run(args).await,
         Command::Consume(args) => consume::run(args).await,
+        Command::Log(args) => log::run(&args),
         Command::Config(args) => configuration::run(&args),
         Command::Bench(args) => bench::run(args).await,
         Command::Completions { shell } => {
