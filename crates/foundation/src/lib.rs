@@ -10,6 +10,7 @@ pub mod error;
 pub mod hash;
 pub mod limits;
 pub mod metrics;
+pub mod priority;
 pub mod random;
 
 pub use clock::{Clock, SystemClock};

@@ -7,6 +7,7 @@ mod cli;
 mod configuration;
 mod consume;
 mod demo;
+mod door_threads;
 mod error;
 mod folder;
 mod listen;

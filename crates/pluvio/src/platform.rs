@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::door_threads::DoorThreads;
 use crate::error::CliError;
 use crate::folder::FolderLock;
 use crate::listen::{address, listen};
@@ -40,6 +41,7 @@ pub struct Running {
     stopped: watch::Receiver<bool>,
     closed_doors: Option<ClosedDoors>,
     doors: Vec<JoinHandle<()>>,
+    door_threads: DoorThreads,
     /// Where the doors are.
     pub addresses: Addresses,
     _lock: FolderLock,
@@ -130,6 +132,8 @@ impl Running {
             }
         }
         let (shutdown, stopped) = watch::channel(false);
+        let door_threads =
+            DoorThreads::start().map_err(|error| CliError::io("cannot start threads", error))?;
         Ok(Self {
             platform,
             engine,
@@ -139,6 +143,7 @@ impl Running {
             stopped,
             closed_doors: Some(ClosedDoors { kafka, postgres, http }),
             doors: Vec::new(),
+            door_threads,
             addresses,
             _lock: lock,
         })
@@ -148,7 +153,9 @@ impl Running {
     pub fn open(&mut self) {
         let Some(closed) = self.closed_doors.take() else { return };
         let (platform, stopped) = (&self.platform, &self.stopped);
-        self.doors.extend(closed.kafka.map(|door| door.open(stopped)).into_iter().flatten());
+        self.doors.extend(
+            closed.kafka.map(|door| door.open(self.door_threads.handle(), stopped)).into_iter().flatten(),
+        );
         let options = ConsoleOptions { postgres: Some(self.addresses.postgres), kafka: self.addresses.kafka };
         let console = console::serve(closed.http, Arc::clone(platform), options, stopped.clone());
         let postgres = postgres::serve(closed.postgres, Arc::clone(platform), stopped.clone());

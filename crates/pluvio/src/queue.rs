@@ -9,6 +9,7 @@ use pluvio_eventlog::{EventLog, LogOptions, TopicConfig};
 use pluvio_foundation::{Disk, Metrics, RealDisk, SystemClock, SystemRandom};
 use pluvio_serving::console;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -56,17 +57,28 @@ impl KafkaDoor {
         Ok(Self { listener, broker: Arc::new(broker), security, folder: config.data_dir.clone(), address })
     }
 
-    /// Opens the door until `stopped` becomes true.
-    pub fn open(self, stopped: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
-        let serving = kafka::serve(self.listener, self.broker, stopped.clone());
+    /// Opens the door until `stopped` becomes true; `threads` serve it.
+    pub fn open(self, threads: &Handle, stopped: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
         let following = access::follow(self.folder, self.security, stopped.clone());
+        let serving = serve(self.listener, self.broker, stopped.clone());
         let serving = async move {
             if let Err(error) = serving.await {
                 tracing::error!(%error, "the Kafka door has closed");
             }
         };
-        vec![tokio::spawn(serving), tokio::spawn(following)]
+        vec![threads.spawn(serving), tokio::spawn(following)]
     }
+}
+
+/// Serves Kafka clients on the threads it is called on, wherever the listener was made.
+async fn serve(
+    listener: TcpListener,
+    broker: Arc<Broker>,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), CliError> {
+    let moved = |listener: TcpListener| TcpListener::from_std(listener.into_std()?);
+    let listener = moved(listener).map_err(|error| CliError::io("cannot move the Kafka listener", error))?;
+    Ok(kafka::serve(listener, broker, stopped).await?)
 }
 
 /// Opens the event log of a data folder.
@@ -111,7 +123,7 @@ pub async fn run(config: &Config) -> Result<(), CliError> {
     let door = KafkaDoor::new(config, kafka, &log, &metrics)?;
     let (shutdown, stopped) = watch::channel(false);
     let lines = [("Kafka", door.address.to_string()), ("health", format!("http://{health}/health"))];
-    let mut doors = door.open(&stopped);
+    let mut doors = door.open(&Handle::current(), &stopped);
     doors.push(tokio::spawn(console::serve_health(http, metrics, stopped)));
     terminal::say_ready(&lines);
     terminal::stop_signal().await?;

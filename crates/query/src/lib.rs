@@ -26,6 +26,7 @@ pub mod sources;
 pub mod sql;
 mod system_rows;
 pub mod tables;
+mod threads;
 
 pub use error::{Position, QueryError};
 pub use lakes::Lakes;

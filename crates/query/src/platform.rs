@@ -17,6 +17,7 @@ use crate::session::Session;
 use crate::sources::Sources;
 use crate::tables::Resolver;
 use crate::tables::system::SystemTables;
+use crate::threads::QueryThreads;
 use crate::{Jobs, Lakes, QueryError};
 
 /// What a platform is set up with.
@@ -50,6 +51,7 @@ pub struct Platform {
     metrics: Metrics,
     jobs: Slot,
     runtime: Arc<RuntimeEnv>,
+    pub(crate) query_threads: QueryThreads,
     /// Held while rows are checked and changed, or definitions are.
     pub(crate) writing: Mutex<()>,
 }
@@ -81,6 +83,7 @@ impl Platform {
         let lakes = Arc::new(Lakes::new(options.lake_dir.clone()));
         let sources = Arc::new(Sources::new(Arc::clone(&log)));
         let (jobs, writing) = (Slot::default(), Mutex::new(()));
+        let query_threads = QueryThreads::default();
         Ok(Arc::new(Self {
             options,
             catalog,
@@ -92,6 +95,7 @@ impl Platform {
             metrics,
             jobs,
             runtime,
+            query_threads,
             writing,
         }))
     }

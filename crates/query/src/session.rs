@@ -145,7 +145,8 @@ impl Session {
     /// What the planner finds wrong, in its own words.
     pub fn run_plan(&self, plan: LogicalPlan) -> BoxFuture<'static, DfResult<SendableRecordBatchStream>> {
         let frame = DataFrame::new(self.context.state(), plan);
-        Box::pin(frame.execute_stream())
+        let platform = Arc::clone(&self.platform);
+        Box::pin(async move { platform.query_threads.run(frame).await })
     }
 
     pub(crate) async fn run(
