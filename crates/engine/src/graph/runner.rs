@@ -229,9 +229,12 @@ impl Runner {
             match self.turn(&runtime, &mut last_start_us) {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::DiskFull | ErrorKind::Unavailable) => {
-                    tracing::warn!(graph = %self.spec.name, %error, "the epoch waits and is tried again");
                     *self.shared.state.lock() = "waiting";
-                    *self.shared.error.lock() = Some(error);
+                    let before = self.shared.error.lock().replace(error.clone());
+                    // Once for each reason, however long it lasts.
+                    if before.is_none_or(|before| before.message() != error.message()) {
+                        tracing::warn!(graph = %self.spec.name, %error, "the epoch waits and is tried again");
+                    }
                     runtime.block_on(self.pause(RETRY_MS));
                 }
                 Err(error) => return self.fail(error),

@@ -112,8 +112,11 @@ impl Worker {
         };
         runtime.block_on(async {
             while let Err(error) = self.follow().await {
-                tracing::warn!(sink = %self.parts.def.name, %error, "the sink failed and is tried again");
-                *self.shared.error.lock() = Some(error);
+                let before = self.shared.error.lock().replace(error.clone());
+                // Once for each reason, however long it lasts.
+                if before.is_none_or(|before| before.message() != error.message()) {
+                    tracing::warn!(sink = %self.parts.def.name, %error, "the sink failed and is tried again");
+                }
                 if self.shared.stop.load(Ordering::Acquire) {
                     return;
                 }

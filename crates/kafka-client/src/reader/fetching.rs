@@ -43,10 +43,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if begun.elapsed() > REFRESH {
             pause = PAUSE_MIN;
         }
-        if pause > Duration::from_millis(200) {
+        let error = Arc::new(error);
+        let before = shared.error.lock().replace(Arc::clone(&error));
+        if before.is_none_or(|before| before.to_string() != error.to_string()) {
             tracing::warn!(topic = shared.topic, %error, "reading waits and is tried again");
         }
-        *shared.error.lock() = Some(Arc::new(error));
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
@@ -87,12 +88,14 @@ async fn look(shared: &Shared, asking: &Client) -> Result<Vec<String>, ClientErr
     let found = timeout(PATIENCE, asking.metadata(Some(&[topic]))).await.map_err(|_| silent(topic))??;
     let count = found.iter().find(|it| &it.name == topic).map_or(0, |it| it.partitions);
     let known = shared.partitions.read().len();
+    let mut added = Vec::new();
     for index in known..usize::try_from(count).unwrap_or(0) {
         let index = i32::try_from(index).unwrap_or(i32::MAX);
         let range = range(asking, topic, index).await?;
-        let reader = PartitionReader::new(index, range, Arc::clone(&shared.wanted));
-        shared.partitions.write().push(Arc::new(reader));
+        added.push(Arc::new(PartitionReader::new(index, range, Arc::clone(&shared.wanted))));
     }
+    // All at once: whoever sees some of a topic must see all of it.
+    shared.partitions.write().extend(added);
     Ok(asking.leaders(topic))
 }
 
