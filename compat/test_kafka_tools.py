@@ -302,6 +302,8 @@ def test_everything_that_kafkas_own_compatibility_test_asks_of_a_broker(run, nam
 SENT = r"(\d+) records sent, [\d.]+ records/sec \([\d.]+ MB/sec\), [\d.]+ ms avg latency, [\d.]+ ms max latency"
 
 
+# Not on the oracle unless asked: there the consumer of lz4 did not come to an end on a busy machine.
+@pytest.mark.slow_on_kafka
 @pytest.mark.parametrize("settings", [
     ["acks=0", "enable.idempotence=false"], ["acks=1", "enable.idempotence=false", "compression.type=lz4"],
     ["acks=all", "compression.type=zstd"], ["acks=all", "linger.ms=5", "batch.size=200000"],
@@ -566,7 +568,6 @@ def admin(run_as):
     return lambda *arguments, **more: run_as("admin", "admin-secret", *arguments, **more)
 
 
-@pytest.mark.pending("not run yet on a build with kafka_auth")
 @pytest.mark.parametrize("mechanism", MODULES)
 def test_users_log_in_with_the_right_password_only(run_as, name, mechanism):
     topic = f"{name}-topic"
@@ -577,7 +578,6 @@ def test_users_log_in_with_the_right_password_only(run_as, name, mechanism):
         assert refused.returncode == 1 and "SaslAuthenticationException" in refused.stderr
 
 
-@pytest.mark.pending("not run yet on a build with kafka_auth")
 def test_acls_are_added_listed_and_removed(admin, name):
     rule = ["--allow-principal", "User:alice", "--operation", "Read", "--operation", "Write", "--topic", name]
     assert "Adding ACLs for resource" in admin("kafka-acls", "--add", *rule, "--resource-pattern-type", "prefixed")
@@ -588,7 +588,6 @@ def test_acls_are_added_listed_and_removed(admin, name):
     assert name not in admin("kafka-acls", "--list", "--topic", name, "--resource-pattern-type", "any")
 
 
-@pytest.mark.pending("not run yet on a build with kafka_auth")
 def test_quotas_are_set_shown_and_removed(admin, name):
     client = ["--entity-type", "clients", "--entity-name", name]
     admin("kafka-configs", "--alter", *client, "--add-config", "producer_byte_rate=1048576,consumer_byte_rate=2097152")
@@ -598,7 +597,6 @@ def test_quotas_are_set_shown_and_removed(admin, name):
     assert "byte_rate" not in admin("kafka-configs", "--describe", *client)
 
 
-@pytest.mark.pending("not run yet on a build with kafka_auth")
 def test_a_user_is_made_may_do_what_a_rule_allows_and_is_removed(admin, run_as, name):
     admin("kafka-topics", "--create", "--topic", name, "--partitions", 1)
     user = ["--entity-type", "users", "--entity-name", name]
