@@ -231,7 +231,82 @@ class Groups:
         again.leave()
 
 
-class ClientSuite(Produces, Reads, Administers, Groups):
+class Transacts:
+    """Transactions: what is aborted is not read by who asks for committed records only."""
+
+    def test_commits_and_aborts(self, connect):
+        client = connect()
+        client.create_topic("t", 2)
+        transactional = client.transaction("tx")
+        for n, commit in enumerate([True, False, True, False, False, True]):
+            transactional.begin()
+            transactional.send("t", [r for p in (0, 1) for r in records(10, n * 20 + p * 10, partition=p)])
+            transactional.end(commit)
+        transactional.close()
+        client.produce("t", records(1, 1_000, partition=0) + records(1, 1_001, partition=1))
+        kept = [n * 20 + i for n in (0, 2, 5) for i in range(20)]
+        found = client.read("t", 62, {0: 0, 1: 0}, committed=True)
+        assert tell_apart(found) == [*kept, 1_000, 1_001]
+        everything = client.read("t", 122, {0: 0, 1: 0})
+        assert tell_apart(everything) == [*range(120), 1_000, 1_001]
+        assert client.offsets("t", "latest") == {0: 67, 1: 67}, "each end takes an offset"
+
+    def test_an_open_transaction_holds_back_what_is_after_it(self, connect):
+        client = connect()
+        client.create_topic("t", 1)
+        client.produce("t", records(3))
+        transactional = client.transaction("tx")
+        transactional.begin()
+        transactional.send("t", records(3, 10))
+        client.produce("t", records(3, 20))
+        assert tell_apart(client.read("t", 9, {0: 0})) == [0, 1, 2, 10, 11, 12, 20, 21, 22]
+        assert tell_apart(client.read("t", 3, {0: 0}, committed=True)) == [0, 1, 2]
+        client.SECONDS = 2
+        with pytest.raises(ClientError):
+            client.read("t", 4, {0: 0}, committed=True)
+        client.SECONDS = 30
+        transactional.end(commit=True)
+        transactional.close()
+        assert tell_apart(client.read("t", 9, {0: 0}, committed=True)) == [0, 1, 2, 10, 11, 12, 20, 21, 22]
+
+    def test_offsets_are_part_of_a_transaction(self, connect):
+        client = connect()
+        for topic in ("in", "out"):
+            client.create_topic(topic, 1)
+        client.produce("in", records(10))
+        member, transactional = client.consuming_transaction("g", "in", 10, "tx")
+        for commit, expected in ((False, {}), (True, {0: 10})):
+            transactional.begin()
+            transactional.send("out", records(10))
+            transactional.send_offsets(member)
+            transactional.end(commit)
+            # Apache Kafka answers before the offsets are seen.
+            until(f"{expected} is committed",
+                  lambda: {p: offset for p, (offset, _) in client.committed("g", "in").items()} == expected, 10)
+        member.leave()
+        transactional.close()
+        assert tell_apart(client.read("out", 10, {0: 0}, committed=True)) == list(range(10))
+        assert client.read("out", 10, {0: 0}, committed=True)[0].offset == 11
+
+    def test_a_second_producer_fences_the_first(self, connect):
+        client = connect()
+        client.create_topic("t", 1)
+        first = client.transaction("tx")
+        first.begin()
+        first.send("t", records(5))
+        second = client.transaction("tx")
+        second.begin()
+        second.send("t", records(5, 100))
+        with pytest.raises(ClientError):
+            first.send("t", records(5, 50))
+            first.end(commit=True)
+        second.end(commit=True)
+        first.close()
+        second.close()
+        assert tell_apart(client.read("t", 5, {0: 0}, committed=True)) == list(range(100, 105))
+
+
+class ClientSuite(Produces, Reads, Administers, Groups, Transacts):
     """All of it. A test class sets `kind`, the client's class; `connect()` makes a client of a fresh broker."""
 
     kind = None

@@ -1,7 +1,7 @@
 """confluent-kafka (librdkafka), kafka-python and aiokafka, held to the suite of all clients."""
 
 import pytest
-from client_suite import ClientSuite, records
+from client_suite import ClientSuite, records, tell_apart
 from clients.aio import Aio
 from clients.base import ClientError
 from clients.confluent import Confluent
@@ -47,6 +47,18 @@ class TestConfluent(ClientSuite):
             assert client.committed("alone", "t") == {1: (offset, metadata)}
         alone.close()
         assert client.group("alone") == ("empty", 0)
+
+    def test_a_transaction_left_alone_is_aborted(self, connect):
+        client = connect()
+        client.create_topic("t", 1)
+        transactional = client.transaction("tx", **{"transaction.timeout.ms": 1_000, "message.timeout.ms": 1_000})
+        transactional.begin()
+        transactional.send("t", records(5))
+        client.produce("t", records(5, 10))
+        # The broker looks for such transactions every few seconds.
+        assert tell_apart(client.read("t", 5, {0: 0}, committed=True)) == [10, 11, 12, 13, 14]
+        with pytest.raises(ClientError):
+            transactional.end(commit=True)
 
 
 class TestKafkaPython(ClientSuite):

@@ -82,7 +82,7 @@ def contents(found):
     return sorted((r.content for r in found), key=repr)
 
 
-@pytest.mark.parametrize("guarantee", ["at-least-once"])
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
 def test_flink_copies_a_topic_through_a_failure(client, guarantee):
     for topic in ("in", "out"):
         client.create_topic(topic, 2)
