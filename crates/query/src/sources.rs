@@ -32,7 +32,8 @@ pub trait StreamPartition: Send + Sync + Debug {
     /// The first offset that [`Self::read`] cannot give yet.
     fn end_offset(&self) -> i64;
 
-    /// The offset that the next event will get, as far as is known.
+    /// The offset before which every event is decided, in a transaction that ended
+    /// or in none, as far as is known.
     fn newest_offset(&self) -> i64;
 
     /// Tells of every move of [`Self::end_offset`].
@@ -73,7 +74,7 @@ impl StreamPartition for Partition {
     }
 
     fn newest_offset(&self) -> i64 {
-        self.end_offset()
+        self.stable_offset()
     }
 
     fn watch_end(&self) -> watch::Receiver<i64> {

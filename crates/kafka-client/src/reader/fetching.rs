@@ -102,7 +102,7 @@ async fn look(shared: &Shared, asking: &Client) -> Result<Vec<String>, ClientErr
 async fn range(asking: &Client, topic: &str, partition: i32) -> Result<(i64, i64), ClientError> {
     let ask = async {
         let start = asking.list_offsets(topic, partition, EARLIEST).await?;
-        Ok((start, asking.list_offsets(topic, partition, LATEST).await?))
+        Ok((start, asking.stable_offset(topic, partition).await?))
     };
     timeout(PATIENCE, ask).await.map_err(|_| silent(topic))?
 }
@@ -172,7 +172,7 @@ async fn take(
     }
     check(part.error_code, || format!("fetch from topic {topic:?} partition {partition} offset {from}"))?;
     let (batches, next) = committed(&part.records, from, &part.aborted)?;
-    reader.take(from, batches, next, (part.start_offset, part.end_offset));
+    reader.take(from, batches, next, (part.start_offset, part.stable_offset));
     Ok(())
 }
 
@@ -187,8 +187,9 @@ async fn out_of_range(
     let partition = reader.index();
     let begun = Instant::now();
     loop {
-        let (start, end) = range(asking, topic, partition).await?;
-        reader.set_range((start, end));
+        let (start, stable) = range(asking, topic, partition).await?;
+        reader.set_range((start, stable));
+        let end = asking.list_offsets(topic, partition, LATEST).await?.max(stable);
         if from < start {
             tracing::warn!(topic, partition, from, to = start, "records were deleted before they were read");
             reader.release(start);

@@ -86,7 +86,7 @@ impl PartitionReader {
         if state.position.is_some() { state.next } else { state.start_offset }
     }
 
-    /// The offset that the next record will get, as last heard.
+    /// The offset before which all transactions have ended, as last heard.
     pub fn newest_offset(&self) -> i64 {
         self.state.lock().newest_offset
     }
