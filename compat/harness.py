@@ -68,7 +68,35 @@ def until(what, ask, seconds=30.0, pause=0.05):
         time.sleep(pause)
 
 
-class Pluvio:
+class Server:
+    """A server in a process of its own: how it ends and what it said. `process` and `log_path` are the subclass's."""
+
+    stop_signal = signal.SIGINT
+    stop_seconds = 30.0
+
+    def kill(self):
+        """kill -9, as a power cut would."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        if self.process:
+            self.process.wait()
+
+    def stop(self, seconds=None):
+        """A controlled shutdown, and waits for the end; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(self.stop_signal)
+        return self.process.wait(self.stop_seconds if seconds is None else seconds)
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+    def log_tail(self, lines=40):
+        text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+
+class Pluvio(Server):
     """One platform. Its ports stay the same through restarts, so clients reconnect as they would in life."""
 
     name = "pluvio"
@@ -132,27 +160,6 @@ class Pluvio:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False
-
-    def kill(self):
-        """kill -9, as a power cut would."""
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-        if self.process:
-            self.process.wait()
-
-    def stop(self, seconds=30.0):
-        """Ctrl-C, and waits for the end; its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        return self.process.wait(seconds)
-
-    def restart(self):
-        self.stop()
-        return self.start()
-
-    def log_tail(self, lines=40):
-        text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
 
     def rss_mb(self):
         """Resident memory now, in MiB."""

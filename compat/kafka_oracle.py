@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 
-from harness import free_ports
+from harness import Server, free_ports
 
 POM = pathlib.Path(__file__).resolve().parent / "apache_kafka" / "pom.xml"
 TOOLS_SOURCE = POM.with_name("Tools.java")
@@ -180,10 +180,12 @@ def brokers_in_metadata(port):
     return struct.unpack(">iii", answer)[2] if len(answer) == 12 else 0
 
 
-class Kafka:
+class Kafka(Server):
     """One Apache Kafka node, broker and controller in one process. Its ports stay the same through restarts."""
 
     name = "kafka"
+    stop_signal = signal.SIGTERM
+    stop_seconds = 60.0
 
     def __init__(self, folder, properties=None, heap="1g", java_options=(), port=None, users=None):
         """`properties` are added to server.properties, or replace what is there.
@@ -294,27 +296,6 @@ class Kafka:
             return brokers_in_metadata(self.kafka_port) > 0
         except OSError:
             return False
-
-    def kill(self):
-        """kill -9, as a power cut would."""
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-        if self.process:
-            self.process.wait()
-
-    def stop(self, seconds=60.0):
-        """A controlled shutdown, and waits for the end; its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
-
-    def restart(self):
-        self.stop()
-        return self.start()
-
-    def log_tail(self, lines=40):
-        text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
 
 
 def main():

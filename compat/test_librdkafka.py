@@ -62,7 +62,7 @@ def session(request, tmp_path_factory):
     """All chosen tests of one kind, under way. The end of the session waits for those that nobody waited for."""
     kind = request.param
     chosen = [item.callspec.params["case"] for item in request.session.items
-              if "case" in getattr(item, "fixturenames", ()) and item.callspec.params["session"] == kind]
+              if item.originalname == test_librdkafka.__name__ and item.callspec.params["session"] == kind]
     one = Session(kind, tmp_path_factory.mktemp(f"librdkafka-{kind}"), chosen)
     yield one
     for future in one.futures.values():

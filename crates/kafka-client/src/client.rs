@@ -263,7 +263,10 @@ impl Client {
             return Err(ClientError::Lost(format!("{}: the answer is empty", what())));
         };
         check(fetched.error_code, what)?;
-        let fetch::Fetched { records, start_offset, end_offset, .. } = fetched;
-        Ok(Fetched { records, start_offset, end_offset })
+        Ok(Fetched {
+            records: fetched.records.into_iter().next().unwrap_or_default(),
+            start_offset: fetched.log_start_offset,
+            end_offset: fetched.high_watermark,
+        })
     }
 }

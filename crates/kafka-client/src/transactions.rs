@@ -6,6 +6,7 @@
 //! whatever crashed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,12 +21,14 @@ use kafka_protocol::messages::{
     ProducerId, TopicName, TransactionalId, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::StrBytes;
+use parking_lot::Mutex;
 use pluvio_wire_kafka::client::Exchange;
 use pluvio_wire_kafka::client::produce::Terms;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Coordinated, PRODUCE_TIMEOUT_MS};
 use crate::error::check;
+use crate::link::Link;
 use crate::{Client, ClientError};
 
 /// After this long without an end a broker aborts a transaction, in milliseconds.
@@ -53,6 +56,9 @@ pub struct Transactions {
     position: Position,
     /// For each topic and partition, the sequence number of the next record.
     sequences: BTreeMap<(String, i32), i32>,
+    /// The brokers that coordinate the position's group and this producer, once
+    /// found, in the order of [`Coordinated`].
+    coordinators: [Mutex<Option<Arc<Link>>>; 2],
 }
 
 impl Transactions {
@@ -73,7 +79,8 @@ impl Transactions {
         });
         let answer = answer.await?;
         let producer = (answer.producer_id.0, answer.producer_epoch);
-        Ok(Self { client, id: id.to_owned(), producer, position, sequences: BTreeMap::new() })
+        let (sequences, coordinators) = (BTreeMap::new(), Default::default());
+        Ok(Self { client, id: id.to_owned(), producer, position, sequences, coordinators })
     }
 
     /// How far it was delivered, if anything was. All earlier transactions of
@@ -134,8 +141,36 @@ impl Transactions {
     }
 
     async fn ask<E: Exchange>(&self, request: &E) -> Result<E::Response, ClientError> {
-        let link = self.client.coordinator(Coordinated::Transaction, &self.id).await?;
-        Client::exchange(&link, request).await
+        Client::exchange(&*self.coordinator(Coordinated::Transaction).await?, request).await
+    }
+
+    async fn coordinator(&self, of: Coordinated) -> Result<Arc<Link>, ClientError> {
+        let known = &self.coordinators[of as usize];
+        if let Some(link) = known.lock().clone().filter(|link| !link.is_closed()) {
+            return Ok(link);
+        }
+        let name = match of {
+            Coordinated::Group => &self.position.group,
+            Coordinated::Transaction => &self.id,
+        };
+        let link = self.client.coordinator(of, name).await?;
+        *known.lock() = Some(Arc::clone(&link));
+        Ok(link)
+    }
+
+    /// The same as [`patiently`]; after a failure the coordinators are found anew.
+    async fn patiently<T>(
+        &self,
+        mut ask: impl AsyncFnMut() -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        patiently(async || {
+            let answer = ask().await;
+            if answer.is_err() {
+                self.coordinators.iter().for_each(|known| *known.lock() = None);
+            }
+            answer
+        })
+        .await
     }
 
     async fn add_partitions(&self, topic: &str, batches: &[(i32, Bytes)]) -> Result<(), ClientError> {
@@ -154,7 +189,7 @@ impl Transactions {
             .with_v3_and_below_producer_epoch(self.producer.1)
             .with_v3_and_below_topics(vec![added]);
         let what = || format!("add topic {topic:?} to the transaction of {:?}", self.id);
-        patiently(async || {
+        self.patiently(async || {
             let answer = self.ask(&request).await?;
             let results = answer.results_by_topic_v3_and_below.iter();
             let mut codes = results.flat_map(|it| &it.results_by_partition);
@@ -173,7 +208,7 @@ impl Transactions {
             .with_producer_epoch(self.producer.1)
             .with_group_id(group_id.clone());
         let what = || format!("add the position to the transaction of {:?}", self.id);
-        patiently(async || check(self.ask(&request).await?.error_code, what)).await?;
+        self.patiently(async || check(self.ask(&request).await?.error_code, what)).await?;
         let committed = TxnOffsetCommitRequestPartition::default()
             .with_partition_index(0)
             .with_committed_offset(position)
@@ -187,8 +222,8 @@ impl Transactions {
             .with_producer_id(producer_id)
             .with_producer_epoch(self.producer.1)
             .with_topics(vec![committed]);
-        patiently(async || {
-            let link = self.client.coordinator(Coordinated::Group, group).await?;
+        self.patiently(async || {
+            let link = self.coordinator(Coordinated::Group).await?;
             let answer = Client::exchange(&link, &request).await?;
             let mut codes = answer.topics.iter().flat_map(|it| &it.partitions);
             codes.try_for_each(|it| check(it.error_code, what))

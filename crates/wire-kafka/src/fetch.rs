@@ -5,17 +5,15 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 
 use crate::WireError;
-use crate::frame::{LENGTH_BYTES, begin_request, begin_response, seal, set_length};
+use crate::frame::{LENGTH_BYTES, begin_response, set_length};
 use crate::produce::{TopicRef, count_element};
 use crate::reader::Reader;
-use crate::writer::{put_array_length, put_bytes_length, put_string, put_tags};
+use crate::writer::{put_array_length, put_bytes_length, put_tags};
 
 const FLEXIBLE_FROM: i16 = 12;
 const TOPIC_ID_FROM: i16 = 13;
 /// The isolation level of a client that wants committed records only.
 const READ_COMMITTED: i8 = 1;
-/// The version our own client speaks: the newest without tagged fields.
-pub const CLIENT_VERSION: i16 = 11;
 /// Records shorter than this are copied rather than sent as a piece.
 const PIECE_BYTES_MIN: usize = 2048;
 
@@ -285,70 +283,4 @@ impl Pieces {
         self.done.insert(0, head.freeze());
         Ok(self.done)
     }
-}
-
-/// The frame of a request for one partition.
-pub fn encode_request(
-    correlation_id: i32,
-    client_id: &str,
-    (topic, partition): (&str, i32),
-    fetch_offset: i64,
-    (max_wait_ms, min_bytes, max_bytes): (i32, i32, i32),
-) -> Result<Bytes, WireError> {
-    let mut out = begin_request(ApiKey::Fetch, CLIENT_VERSION, correlation_id, client_id);
-    out.put_i32(-1);
-    out.put_i32(max_wait_ms);
-    out.put_i32(min_bytes);
-    out.put_i32(max_bytes);
-    out.put_i8(0);
-    out.put_i32(0);
-    out.put_i32(-1);
-    put_array_length(&mut out, 1, false);
-    put_string(&mut out, Some(topic), false);
-    put_array_length(&mut out, 1, false);
-    out.put_i32(partition);
-    out.put_i32(-1);
-    out.put_i64(fetch_offset);
-    out.put_i64(-1);
-    out.put_i32(max_bytes);
-    put_array_length(&mut out, 0, false);
-    put_string(&mut out, Some(""), false);
-    seal(out)
-}
-
-/// Reads the body of the response to a request of [`encode_request`]: the one
-/// partition's answer, its records in one piece.
-pub fn decode_response(body: &Bytes) -> Result<FetchedPartition, WireError> {
-    let mut reader = Reader::new(body, "Fetch response");
-    reader.int32()?;
-    let whole_error_code = reader.int16()?;
-    reader.int32()?;
-    let topics = reader.array_length(false)?;
-    if topics != Some(1) {
-        if whole_error_code != 0 {
-            return Ok(FetchedPartition::refused(-1, whole_error_code));
-        }
-        return Err(WireError::malformed("Fetch response", "it does not answer for one topic"));
-    }
-    reader.required_string(false)?;
-    if reader.array_length(false)? != Some(1) {
-        return Err(WireError::malformed("Fetch response", "it does not answer for one partition"));
-    }
-    let (index, error_code, high_watermark) = (reader.int32()?, reader.int16()?, reader.int64()?);
-    let (last_stable_offset, log_start_offset) = (reader.int64()?, reader.int64()?);
-    let mut aborted = Vec::new();
-    for _ in 0..reader.array_length(false)?.unwrap_or(0) {
-        aborted.push((reader.int64()?, reader.int64()?));
-    }
-    reader.int32()?;
-    let records = reader.bytes(false)?.into_iter().collect();
-    Ok(FetchedPartition {
-        index,
-        error_code,
-        high_watermark,
-        last_stable_offset,
-        log_start_offset,
-        aborted,
-        records,
-    })
 }

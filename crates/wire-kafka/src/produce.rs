@@ -4,16 +4,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 
 use crate::WireError;
-use crate::frame::{begin_request, begin_response, seal, set_length};
+use crate::frame::{begin_response, seal};
 use crate::reader::Reader;
 use crate::shape::ELEMENTS_MAX;
-use crate::writer::{put_array_length, put_bytes_length, put_string, put_tags};
+use crate::writer::{put_array_length, put_string, put_tags};
 
 const FLEXIBLE_FROM: i16 = 9;
 const TOPIC_ID_FROM: i16 = 13;
-/// The version our own client speaks: the newest without tagged fields that
-/// brokers from 2.1 to 4 all read.
-pub const CLIENT_VERSION: i16 = 7;
 
 /// A topic, as a request names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -183,50 +180,4 @@ fn put_partition(out: &mut BytesMut, version: i16, partition: &ProducedPartition
         put_string(out, partition.error_message.as_deref(), flexible);
     }
     put_tags(out, flexible);
-}
-
-/// The first piece of a request's frame for one partition; the records follow
-/// it as they are.
-pub fn encode_request(
-    correlation_id: i32,
-    client_id: &str,
-    (topic, partition): (&str, i32),
-    (acks, timeout_ms): (i16, i32),
-    records: &Bytes,
-) -> Result<Bytes, WireError> {
-    let mut out = begin_request(ApiKey::Produce, CLIENT_VERSION, correlation_id, client_id);
-    put_string(&mut out, None, false);
-    out.put_i16(acks);
-    out.put_i32(timeout_ms);
-    put_array_length(&mut out, 1, false);
-    put_string(&mut out, Some(topic), false);
-    put_array_length(&mut out, 1, false);
-    out.put_i32(partition);
-    put_bytes_length(&mut out, records.len(), false);
-    let bytes = out.len() - crate::frame::LENGTH_BYTES + records.len();
-    set_length(&mut out, bytes)?;
-    Ok(out.freeze())
-}
-
-/// Reads the body of the response to a request of [`encode_request`]: the one
-/// partition's answer.
-pub fn decode_response(body: &Bytes) -> Result<ProducedPartition, WireError> {
-    let mut reader = Reader::new(body, "Produce response");
-    let topics = reader.array_length(false)?;
-    reader.required_string(false)?;
-    let partitions = reader.array_length(false)?;
-    if (topics, partitions) != (Some(1), Some(1)) {
-        return Err(WireError::malformed("Produce response", "it does not answer for one partition"));
-    }
-    let (index, error_code, base_offset) = (reader.int32()?, reader.int16()?, reader.int64()?);
-    let (log_append_time_ms, log_start_offset) = (reader.int64()?, reader.int64()?);
-    let error_message = None;
-    Ok(ProducedPartition {
-        index,
-        error_code,
-        base_offset,
-        log_append_time_ms,
-        log_start_offset,
-        error_message,
-    })
 }

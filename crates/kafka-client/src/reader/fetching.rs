@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::future::select_all;
 use kafka_protocol::error::ResponseError;
 use pluvio_wire_kafka::client::fetch::{self, Limits, Wanted};
+use pluvio_wire_kafka::fetch::FetchedPartition;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::committed::committed;
@@ -150,8 +151,8 @@ async fn follow(
         let (error_code, fetched) = fetch::decode(&body)?;
         check(error_code, || format!("fetch from topic {topic:?}"))?;
         for part in fetched {
-            let asked = wanted.iter().find(|it| it.partition == part.partition);
-            let reader = partitions.iter().find(|it| it.index() == part.partition);
+            let asked = wanted.iter().find(|it| it.partition == part.index);
+            let reader = partitions.iter().find(|it| it.index() == part.index);
             if let (Some(asked), Some(reader)) = (asked, reader) {
                 take(shared, asking, reader, asked.offset, part).await?;
             }
@@ -164,15 +165,16 @@ async fn take(
     asking: &Client,
     reader: &PartitionReader,
     from: i64,
-    part: fetch::Fetched,
+    part: FetchedPartition,
 ) -> Result<(), ClientError> {
-    let (topic, partition) = (&shared.topic, part.partition);
+    let (topic, partition) = (&shared.topic, part.index);
     if part.error_code == ResponseError::OffsetOutOfRange.code() {
         return out_of_range(asking, topic, reader, from).await;
     }
     check(part.error_code, || format!("fetch from topic {topic:?} partition {partition} offset {from}"))?;
-    let (batches, next) = committed(&part.records, from, &part.aborted)?;
-    reader.take(from, batches, next, (part.start_offset, part.stable_offset));
+    let records = part.records.into_iter().next().unwrap_or_default();
+    let (batches, next) = committed(&records, from, &part.aborted)?;
+    reader.take(from, batches, next, (part.log_start_offset, part.last_stable_offset));
     Ok(())
 }
 

@@ -5,13 +5,14 @@ use bytes::{BufMut, Bytes};
 use kafka_protocol::messages::ApiKey;
 
 use crate::WireError;
+use crate::fetch::FetchedPartition;
 use crate::frame::{begin_request, seal};
 use crate::produce::count_element;
 use crate::reader::Reader;
 use crate::writer::{put_array_length, put_string};
 
 /// The version spoken.
-const VERSION: i16 = 11;
+pub const VERSION: i16 = 11;
 
 /// What limits a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,26 +34,6 @@ pub struct Wanted {
     pub offset: i64,
     /// The most for this partition, in bytes.
     pub bytes_max: i32,
-}
-
-/// What one partition gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// Which partition.
-    pub partition: i32,
-    /// 0 or the protocol's error code.
-    pub error_code: i16,
-    /// The offset after the last record there is, -1 on error.
-    pub end_offset: i64,
-    /// The first offset that belongs to a transaction still open, else the end.
-    pub stable_offset: i64,
-    /// The first offset still kept, -1 on error.
-    pub start_offset: i64,
-    /// Transactions among the records that were aborted: the producer and the
-    /// first offset of each.
-    pub aborted: Vec<(i64, i64)>,
-    /// Whole record batches; the last one may be cut off.
-    pub records: Bytes,
 }
 
 /// The frame of a request for partitions of one topic. `committed` leaves out
@@ -88,8 +69,9 @@ pub fn encode(
     seal(out)
 }
 
-/// Reads the answer's body: an error for the whole, or what each partition gave.
-pub fn decode(body: &Bytes) -> Result<(i16, Vec<Fetched>), WireError> {
+/// Reads the answer's body: an error for the whole, or what each partition gave,
+/// its records in one piece, of which the last batch may be cut off.
+pub fn decode(body: &Bytes) -> Result<(i16, Vec<FetchedPartition>), WireError> {
     let mut reader = Reader::new(body, "Fetch response");
     reader.int32()?;
     let error_code = reader.int16()?;
@@ -107,23 +89,31 @@ pub fn decode(body: &Bytes) -> Result<(i16, Vec<Fetched>), WireError> {
     Ok((error_code, fetched))
 }
 
-fn partition(reader: &mut Reader<'_>, elements: &mut usize) -> Result<Fetched, WireError> {
-    let (partition, error_code) = (reader.int32()?, reader.int16()?);
-    let (end_offset, stable_offset, start_offset) = (reader.int64()?, reader.int64()?, reader.int64()?);
+fn partition(reader: &mut Reader<'_>, elements: &mut usize) -> Result<FetchedPartition, WireError> {
+    let (index, error_code, high_watermark) = (reader.int32()?, reader.int16()?, reader.int64()?);
+    let (last_stable_offset, log_start_offset) = (reader.int64()?, reader.int64()?);
     let mut aborted = Vec::new();
     for _ in 0..reader.array_length(false)?.unwrap_or(0) {
         count_element(elements)?;
         aborted.push((reader.int64()?, reader.int64()?));
     }
     reader.int32()?;
-    let records = reader.bytes(false)?.unwrap_or_default();
-    Ok(Fetched { partition, error_code, end_offset, stable_offset, start_offset, aborted, records })
+    let records = reader.bytes(false)?.into_iter().collect();
+    Ok(FetchedPartition {
+        index,
+        error_code,
+        high_watermark,
+        last_stable_offset,
+        log_start_offset,
+        aborted,
+        records,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fetch::{FetchRequest, FetchedPartition, FetchedTopic, encode_response};
+    use crate::fetch::{FetchRequest, FetchedTopic, encode_response};
     use crate::frame::{LENGTH_BYTES, split_request};
     use crate::{Request, TopicRef};
 
@@ -158,13 +148,11 @@ mod tests {
         let mut part = FetchedPartition::refused(4, 0);
         (part.high_watermark, part.last_stable_offset, part.log_start_offset) = (90, 80, 10);
         part.aborted = vec![(3, 12)];
-        part.records = vec![records.clone()];
-        let topic = FetchedTopic { topic: TopicRef::Name("rain".into()), partitions: vec![part] };
+        part.records = vec![records];
+        let sent = vec![part];
+        let topic = FetchedTopic { topic: TopicRef::Name("rain".into()), partitions: sent.clone() };
         let frame = encode_response(VERSION, 9, 0, (0, 0), &[topic]).unwrap().concat();
         let (error_code, fetched) = decode(&Bytes::from(frame).slice(LENGTH_BYTES + 4..)).unwrap();
-        assert_eq!((error_code, fetched.len()), (0, 1));
-        assert_eq!((fetched[0].partition, fetched[0].end_offset, fetched[0].start_offset), (4, 90, 10));
-        assert_eq!((fetched[0].stable_offset, &fetched[0].aborted), (80, &vec![(3, 12)]));
-        assert_eq!(fetched[0].records, records);
+        assert_eq!((error_code, fetched), (0, sent));
     }
 }

@@ -5,11 +5,12 @@ use kafka_protocol::messages::ApiKey;
 
 use crate::WireError;
 use crate::frame::{LENGTH_BYTES, begin_request, set_length};
+use crate::produce::ProducedPartition;
 use crate::reader::Reader;
 use crate::writer::{put_array_length, put_bytes_length, put_string};
 
 /// The version spoken.
-const VERSION: i16 = 7;
+pub const VERSION: i16 = 7;
 
 /// Where a batch goes, and on what terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,15 +25,6 @@ pub struct Terms<'a> {
     pub timeout_ms: i32,
     /// The transactional producer's name, if the batch is part of a transaction.
     pub transactional_id: Option<&'a str>,
-}
-
-/// What a partition answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Produced {
-    /// 0 or the protocol's error code.
-    pub error_code: i16,
-    /// The offset of the batch's first record, -1 on error.
-    pub base_offset: i64,
 }
 
 /// The first piece of the request's frame; the batch of `records_bytes` bytes
@@ -57,8 +49,8 @@ pub fn encode(
     Ok(out.freeze())
 }
 
-/// Reads the answer's body.
-pub fn decode(body: &Bytes) -> Result<Produced, WireError> {
+/// Reads the answer's body: the one partition's.
+pub fn decode(body: &Bytes) -> Result<ProducedPartition, WireError> {
     let mut reader = Reader::new(body, "Produce response");
     let topics = reader.array_length(false)?;
     reader.required_string(false)?;
@@ -66,6 +58,15 @@ pub fn decode(body: &Bytes) -> Result<Produced, WireError> {
     if (topics, partitions) != (Some(1), Some(1)) {
         return Err(WireError::malformed("Produce response", "it does not answer for one partition"));
     }
-    reader.int32()?;
-    Ok(Produced { error_code: reader.int16()?, base_offset: reader.int64()? })
+    let (index, error_code, base_offset) = (reader.int32()?, reader.int16()?, reader.int64()?);
+    let (log_append_time_ms, log_start_offset) = (reader.int64()?, reader.int64()?);
+    let error_message = None;
+    Ok(ProducedPartition {
+        index,
+        error_code,
+        base_offset,
+        log_append_time_ms,
+        log_start_offset,
+        error_message,
+    })
 }

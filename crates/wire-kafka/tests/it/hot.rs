@@ -6,6 +6,8 @@ use kafka_protocol::messages::fetch_request as fr;
 use kafka_protocol::messages::produce_request as pr;
 use kafka_protocol::messages::{self as m, ApiKey, BrokerId, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use pluvio_wire_kafka::client::fetch::{Limits, Wanted};
+use pluvio_wire_kafka::client::produce::Terms;
 use pluvio_wire_kafka::fetch::{self, FetchedPartition, FetchedTopic};
 use pluvio_wire_kafka::frame::{self, LENGTH_BYTES};
 use pluvio_wire_kafka::produce::{self, ProducedPartition, ProducedTopic};
@@ -182,7 +184,8 @@ fn fetch_responses_of_all_versions() {
 #[test]
 fn the_client_and_the_door_understand_each_other() {
     let records = Bytes::from_static(b"batch");
-    let head = produce::encode_request(1, "us", ("rain", 2), (-1, 1000), &records).unwrap();
+    let terms = Terms { topic: "rain", partition: 2, acks: -1, timeout_ms: 1000, transactional_id: None };
+    let head = client::produce::encode(1, "us", terms, records.len()).unwrap();
     let whole = Bytes::from([&head[..], &records[..]].concat());
     assert_eq!(frame::frame_bytes(&whole, 1000).unwrap(), Some(whole.len() - LENGTH_BYTES));
     let Request::Produce(request) = decoded(&whole.slice(LENGTH_BYTES..)) else {
@@ -199,12 +202,14 @@ fn the_client_and_the_door_understand_each_other() {
         error_message: None,
     };
     let topics = [ProducedTopic { topic: request.topics[0].topic.clone(), partitions: vec![sent.clone()] }];
-    let response = produce::encode_response(produce::CLIENT_VERSION, 1, 0, &topics).unwrap();
+    let response = produce::encode_response(client::produce::VERSION, 1, 0, &topics).unwrap();
     let (id, body) = client::split_response(response.slice(LENGTH_BYTES..)).unwrap();
     assert_eq!(id, 1);
-    assert_eq!(produce::decode_response(&body).unwrap(), sent);
+    assert_eq!(client::produce::decode(&body).unwrap(), sent);
 
-    let request = fetch::encode_request(2, "us", ("rain", 2), 8, (100, 1, 1 << 20)).unwrap();
+    let wanted = [Wanted { partition: 2, offset: 8, bytes_max: 1 << 20 }];
+    let limits = Limits { wait_ms: 100, bytes_min: 1, bytes_max: 1 << 20 };
+    let request = client::fetch::encode(2, "us", "rain", &wanted, limits, false).unwrap();
     let Request::Fetch(request) = decoded(&request.slice(LENGTH_BYTES..)) else {
         panic!("not a Fetch request");
     };
@@ -218,10 +223,10 @@ fn the_client_and_the_door_understand_each_other() {
         records: vec![records],
     };
     let topics = [FetchedTopic { topic: request.topics[0].topic.clone(), partitions: vec![sent.clone()] }];
-    let response = fetch::encode_response(fetch::CLIENT_VERSION, 2, 0, (0, 0), &topics).unwrap();
+    let response = fetch::encode_response(client::fetch::VERSION, 2, 0, (0, 0), &topics).unwrap();
     let response = Bytes::from(response.concat());
     let (_, body) = client::split_response(response.slice(LENGTH_BYTES..)).unwrap();
-    assert_eq!(fetch::decode_response(&body).unwrap(), sent);
+    assert_eq!(client::fetch::decode(&body).unwrap(), (0, vec![sent]));
 }
 
 #[test]
@@ -249,8 +254,8 @@ proptest! {
         let noise = Bytes::from(noise);
         let _ = Request::decode(&head, noise.clone());
         let _ = frame::split_request(&noise);
-        let _ = produce::decode_response(&noise);
-        let _ = fetch::decode_response(&noise);
+        let _ = client::produce::decode(&noise);
+        let _ = client::fetch::decode(&noise);
         let _ = client::decode::<m::MetadataRequest>(noise);
     }
 }

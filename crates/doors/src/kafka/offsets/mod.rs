@@ -20,7 +20,7 @@ use super::groups::Groups;
 use super::journal::{Journal, Wrote};
 use crate::DoorError;
 pub(crate) use record::{Committed, Place};
-pub(crate) use requests::{NOTE_BYTES_MAX, commit, delete, fetch};
+pub(crate) use requests::{Asked, checked, commit, delete, fetch};
 use state::{Entry, State};
 
 const TOPIC: &str = "__consumer_offsets";

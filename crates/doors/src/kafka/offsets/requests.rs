@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
@@ -20,14 +19,14 @@ use kafka_protocol::messages::{
 };
 use pluvio_eventlog::Topic;
 
-use super::{Change, Committed, Place};
+use super::{Committed, Place};
 use crate::kafka::broker::Broker;
 use crate::kafka::cluster::text;
 use crate::kafka::codes::{self, Code};
 use crate::kafka::dispatch::Call;
 
 /// Longest note of a client beside an offset, in bytes (Kafka's default).
-pub(crate) const NOTE_BYTES_MAX: usize = 4096;
+const NOTE_BYTES_MAX: usize = 4096;
 
 /// The version of OffsetCommit and OffsetFetch in which members of the consumer
 /// protocol say their epoch.
@@ -49,10 +48,15 @@ pub(crate) async fn commit(call: Call, request: OffsetCommitRequest) -> OffsetCo
     for asked in &request.topics {
         let topic = broker.log.topic(&asked.name);
         let of_topic = asked.partitions.iter().map(|part| {
-            let change = allowed.and_then(|()| change(&call, &group, topic.as_deref(), part));
-            match change {
-                Ok(change) => {
-                    changes.push(change);
+            let asked = Asked {
+                partition: part.partition_index,
+                offset: part.committed_offset,
+                leader_epoch: part.committed_leader_epoch,
+                note: part.committed_metadata.as_deref(),
+            };
+            match allowed.and_then(|()| checked(&call, &group, topic.as_deref(), &asked)) {
+                Ok((place, committed)) => {
+                    changes.push((place, Some(committed)));
                     0
                 }
                 Err(code) => code.code(),
@@ -76,28 +80,38 @@ pub(crate) async fn commit(call: Call, request: OffsetCommitRequest) -> OffsetCo
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
-fn change(
+/// What a client asks to be committed for one partition.
+pub(crate) struct Asked<'a> {
+    pub partition: i32,
+    pub offset: i64,
+    pub leader_epoch: i32,
+    /// The client's note beside it.
+    pub note: Option<&'a str>,
+}
+
+/// Checks that the partition is there and the note short enough; gives what is
+/// to be stored, and where.
+pub(crate) fn checked(
     call: &Call,
     group: &str,
     topic: Option<&Topic>,
-    part: &OffsetCommitRequestPartition,
-) -> Result<Change, Code> {
+    asked: &Asked<'_>,
+) -> Result<(Place, Committed), Code> {
     let topic = topic.ok_or(Code::UnknownTopicOrPartition)?;
-    topic.partition(part.partition_index).ok_or(Code::UnknownTopicOrPartition)?;
-    let note = part.committed_metadata.as_deref().unwrap_or_default();
+    topic.partition(asked.partition).ok_or(Code::UnknownTopicOrPartition)?;
+    let note = asked.note.unwrap_or_default();
     if note.len() > NOTE_BYTES_MAX {
         return Err(Code::OffsetMetadataTooLarge);
     }
-    let place =
-        Place { group: group.to_owned(), topic: topic.name().to_owned(), partition: part.partition_index };
+    let place = Place { group: group.to_owned(), topic: topic.name().to_owned(), partition: asked.partition };
     let committed = Committed {
         topic_id: topic.id(),
-        offset: part.committed_offset,
-        leader_epoch: part.committed_leader_epoch,
+        offset: asked.offset,
+        leader_epoch: asked.leader_epoch,
         committed_at_ms: call.broker.offsets.now_ms(),
         note: note.to_owned(),
     };
-    Ok((place, Some(committed)))
+    Ok((place, committed))
 }
 
 /// What is committed, unless it was for an earlier topic of the same name.

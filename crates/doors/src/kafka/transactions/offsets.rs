@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestPartition;
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
-use pluvio_eventlog::Topic;
 
 use super::transaction::State;
 use super::{Slot, Transactions};
 use crate::kafka::broker::Broker;
 use crate::kafka::codes::{self, Code};
 use crate::kafka::dispatch::Call;
-use crate::kafka::offsets::{Committed, NOTE_BYTES_MAX, Place};
+use crate::kafka::offsets::{Asked, Committed, Place, checked};
 
 /// The version from which the group need not be added to the transaction
 /// before.
@@ -29,7 +27,13 @@ pub(crate) async fn commit_offsets(call: Call, request: TxnOffsetCommitRequest) 
         let topic = call.broker.log.topic(&asked.name);
         let of_topic = asked.partitions.iter().map(|part| {
             let one = joined.as_ref().map_err(|code| *code);
-            match one.and_then(|_| committed(&call, &request.group_id, topic.as_deref(), part)) {
+            let asked = Asked {
+                partition: part.partition_index,
+                offset: part.committed_offset,
+                leader_epoch: part.committed_leader_epoch,
+                note: part.committed_metadata.as_deref(),
+            };
+            match one.and_then(|_| checked(&call, &request.group_id, topic.as_deref(), &asked)) {
                 Ok(one) => {
                     pending.push(one);
                     0
@@ -76,29 +80,6 @@ async fn join(call: &Call, request: &TxnOffsetCommitRequest) -> Result<Arc<Slot>
 /// To this request a fenced producer has an old epoch.
 fn told(code: Code) -> Code {
     if code == Code::ProducerFenced { Code::InvalidProducerEpoch } else { code }
-}
-
-fn committed(
-    call: &Call,
-    group: &str,
-    topic: Option<&Topic>,
-    part: &TxnOffsetCommitRequestPartition,
-) -> Result<(Place, Committed), Code> {
-    let topic = topic.ok_or(Code::UnknownTopicOrPartition)?;
-    topic.partition(part.partition_index).ok_or(Code::UnknownTopicOrPartition)?;
-    let note = part.committed_metadata.as_deref().unwrap_or_default();
-    if note.len() > NOTE_BYTES_MAX {
-        return Err(Code::OffsetMetadataTooLarge);
-    }
-    let (topic_name, partition) = (topic.name().to_owned(), part.partition_index);
-    let committed = Committed {
-        topic_id: topic.id(),
-        offset: part.committed_offset,
-        leader_epoch: part.committed_leader_epoch,
-        committed_at_ms: call.broker.offsets.now_ms(),
-        note: note.to_owned(),
-    };
-    Ok((Place { group: group.to_owned(), topic: topic_name, partition }, committed))
 }
 
 /// Writes the offsets while the transaction cannot end.
