@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -37,6 +38,7 @@ AIMS = {
     "latency": {"p99_ms_acks_1_max": 3, "p99_times_kafka_max": 1},
     "growth": {"cpu_per_gb_growth_max": 2},
     "memory": {"idle_mb_max": 30, "empty_partitions_mb_max": 200},
+    "start": {"open_100_gb_ms_max": 1000},
 }
 LINGER_MS = 5
 PARTITIONS_OF_GROWTH = [1, 10, 100, 1000]
@@ -193,6 +195,14 @@ def memory(folder, binary, only, quick):
     return found
 
 
+def start():
+    """A log of 100 GB opened by itself, closed cleanly before and killed: the example scale_bench of the log's crate."""
+    command = ["cargo", "run", "-q", "--release", "-p", "pluvio-eventlog", "--example", "scale_bench"]
+    found = json.loads(subprocess.run(command, cwd=HERE, check=True, capture_output=True, text=True).stdout)
+    print(f"  {found}", flush=True)
+    return found
+
+
 def warm_up(pair, quick):
     """Until the virtual machine has compiled what the measurements use."""
     for broker in pair.brokers:
@@ -229,9 +239,7 @@ def summarise(record):
             summary[part] = {figure: compared(parts[part], figure) for figure in figures}
     if "growth" in parts:
         summary["growth"]["times"] = {name: growth_of(parts["growth"], name) for name in ("pluvio", "kafka")}
-    if "memory" in parts:
-        summary["memory"] = parts["memory"]
-    return summary
+    return summary | {part: parts[part] for part in ("memory", "start") if part in parts}
 
 
 def print_table(summary):
@@ -246,6 +254,8 @@ def print_table(summary):
                 print(f"    {row['load']:54}{''.join(cells)}{row['times_kafka'] or '-':>8}")
     if "growth" in summary:
         print(f"growth of CPU per GB up to 1,000 partitions: {summary['growth']['times']}")
+    if "start" in summary:
+        print(f"start with 100 GB in the log: {summary['start']}")
     for name, found in summary.get("memory", {}).items():
         print(f"memory of {name}: idle {found['idle']['rss_mb']} MB ({found['idle']['anonymous_mb']} MB anonymous), "
               f"{found['mb_per_10000_partitions']} MB more per 10,000 empty partitions")
@@ -255,7 +265,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="less of everything: two minutes instead of twelve")
     parser.add_argument("--runs", type=int, default=None, help="how often each measurement is made (default: 3, quick: 1)")
-    parser.add_argument("--only", help="parts, comma-separated: throughput, small, latency, growth, memory")
+    parser.add_argument("--only", help="parts, comma-separated: throughput, small, latency, growth, memory, start")
     parser.add_argument("--broker", choices=["pluvio", "kafka"], help="measure one of the two only")
     parser.add_argument("--pluvio", type=pathlib.Path, default=None, help="the binary (default: the release build)")
     parser.add_argument("--out", type=pathlib.Path, default=HERE.parent / "results" / "queue.json")
@@ -263,7 +273,7 @@ def main():
     args = parser.parse_args()
     binary = args.pluvio or pluvio_binary()
     parts = {"throughput": throughput, "small": small, "latency": latency, "growth": growth}
-    wanted = args.only.split(",") if args.only else [*parts, "memory"]
+    wanted = args.only.split(",") if args.only else [*parts, "memory", "start"]
     runs = args.runs or (1 if args.quick else 3)
     librdkafka.paced_program()
 
@@ -283,6 +293,9 @@ def main():
         if "memory" in wanted:
             print("memory", flush=True)
             record["runs"]["memory"] = memory(folder, binary, args.broker, args.quick)
+    if "start" in wanted:
+        print("start", flush=True)
+        record["runs"]["start"] = start()
     record["summary"] = summarise(record)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(record, indent=1) + "\n")

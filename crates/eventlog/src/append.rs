@@ -181,7 +181,8 @@ impl Partition {
         let next = self.make_segment(writer, end_offset)?;
         newest.close(&self.shared);
         let producers = self.encode_snapshot(writer, end_offset);
-        writer.closed.push(ClosedSegment { segment: Arc::clone(newest), end_offset, producers });
+        let segment = Arc::clone(newest);
+        writer.closed.push(ClosedSegment { segment, index: None, end_offset, producers });
         Ok(next)
     }
 
@@ -199,6 +200,7 @@ impl Partition {
         segment.keep_growing(Index::new(base_offset), shared.clock.now_ms());
         segment.create(shared).map_err(|error| self.refused("create", &segment.path, error))?;
         writer.names_unsynced = true;
+        writer.described_bytes = 0;
         self.segments.write().push(Arc::clone(&segment));
         Ok(segment)
     }
@@ -320,7 +322,8 @@ impl Partition {
         let target = self.end_offset();
         let segments = std::mem::take(&mut writer.unsynced);
         let names = std::mem::take(&mut writer.names_unsynced);
-        let closed = std::mem::take(&mut writer.closed);
+        let mut closed = std::mem::take(&mut writer.closed);
+        closed.extend(self.describe_newest(&mut writer));
         writer.unsynced_events = 0;
         let bytes = std::mem::take(&mut writer.unsynced_bytes);
         drop(writer);
@@ -341,6 +344,22 @@ impl Partition {
         for closed in closed {
             self.write_closed(&closed);
         }
+    }
+
+    /// What the sidecars are to say of the newest segment, if it has grown by
+    /// much since they were written: a start after a crash goes through what
+    /// came later, and not through all of the segment.
+    fn describe_newest(&self, writer: &mut Writer) -> Option<ClosedSegment> {
+        let segment = self.segments.read().last().cloned()?;
+        let bytes = segment.bytes();
+        if bytes.saturating_sub(writer.described_bytes) < self.shared.options.sidecar_interval_bytes {
+            return None;
+        }
+        writer.described_bytes = bytes;
+        let index = segment.places.lock().index.as_ref().map(Index::encode);
+        let end_offset = self.end_offset();
+        let producers = self.encode_snapshot(writer, end_offset);
+        Some(ClosedSegment { segment, index, end_offset, producers })
     }
 
     fn sync_files(&self, segments: &[Arc<Segment>], names: bool) -> Result<(), LogError> {
@@ -366,10 +385,11 @@ impl Partition {
     /// Writes the sidecars of a closed segment. Without them a start is slower
     /// and nothing is lost, so a failure is only told.
     fn write_closed(&self, closed: &ClosedSegment) {
-        let written = closed
-            .segment
-            .write_sidecar(&self.shared)
-            .and_then(|()| self.write_snapshot(closed.end_offset, &closed.producers));
+        let sidecar = match &closed.index {
+            Some(index) => write_unsynced(&self.shared, &closed.segment.sidecar_path(), index),
+            None => closed.segment.write_sidecar(&self.shared),
+        };
+        let written = sidecar.and_then(|()| self.write_snapshot(closed.end_offset, &closed.producers));
         if let Err(error) = written
             && !self.topic.is_deleted()
         {
@@ -412,7 +432,7 @@ impl Partition {
         drop(writer);
         let newest = self.segments.read().last().cloned();
         if let Some(segment) = newest {
-            self.write_closed(&ClosedSegment { segment, end_offset, producers });
+            self.write_closed(&ClosedSegment { segment, index: None, end_offset, producers });
         }
     }
 }

@@ -15,6 +15,10 @@ pub struct LogOptions {
     pub topic: TopicConfig,
     /// How often old events are looked for and removed, in milliseconds.
     pub retention_check_interval_ms: u64,
+    /// After how many bytes the index of a segment that is appended to is
+    /// written down, and with it what is known of producers: about as much is
+    /// read of each partition at a start after a crash.
+    pub sidecar_interval_bytes: u64,
     /// Memory that a compaction takes for keys, in bytes; a partition with more
     /// keys is compacted in several passes.
     pub compaction_map_bytes: usize,
@@ -45,6 +49,7 @@ impl Default for LogOptions {
             tail_bytes_total: 128 << 20,
             topic: TopicConfig::default(),
             retention_check_interval_ms: 30_000,
+            sidecar_interval_bytes: 8 << 20,
             compaction_map_bytes: 32 << 20,
             unsynced_bytes_per_topic: 64 << 20,
             unsynced_bytes_total: 256 << 20,

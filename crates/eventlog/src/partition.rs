@@ -59,6 +59,8 @@ pub(crate) struct Writer {
     pub(crate) producers: Producers,
     /// Segments with unsynced bytes, oldest first.
     pub(crate) unsynced: Vec<Arc<Segment>>,
+    /// Bytes of the newest segment that its sidecar describes, or soon will.
+    pub(crate) described_bytes: u64,
     /// Bytes appended since the last sync began.
     pub(crate) unsynced_bytes: u64,
     /// Events appended since the last sync began.
@@ -75,10 +77,13 @@ pub(crate) struct Writer {
     pub(crate) snapshots: Vec<i64>,
 }
 
-/// A segment just closed, and the producers' state at its end.
+/// What the sidecars are to say: of a segment just closed, or of one that
+/// goes on, up to here.
 #[derive(Debug)]
 pub(crate) struct ClosedSegment {
     pub(crate) segment: Arc<Segment>,
+    /// The index of a segment that goes on, as its sidecar's bytes.
+    pub(crate) index: Option<Vec<u8>>,
     pub(crate) end_offset: i64,
     pub(crate) producers: Vec<u8>,
 }

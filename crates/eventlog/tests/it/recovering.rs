@@ -1,6 +1,6 @@
 //! What a start makes of what a crash left.
 
-use crate::rig::{Rig, batch, folder, offsets, read_all, small_segments};
+use crate::rig::{Rig, batch, batch_of, folder, offsets, read_all, small_segments};
 use pluvio_foundation::{Disk, OpenMode};
 use std::path::Path;
 
@@ -151,4 +151,31 @@ fn many_empty_partitions_are_cheap() {
     let topic = log.topic("wide").unwrap();
     let ends: i64 = topic.partitions().iter().map(|partition| partition.end_offset()).sum();
     assert_eq!(ends, 1);
+}
+
+#[test]
+fn a_start_after_a_kill_reads_only_what_no_sidecar_describes() {
+    let mut rig = Rig::without_tail();
+    rig.options.sidecar_interval_bytes = 200_000;
+    rig.topic.segment_bytes = 8 << 20;
+    let (log, partition) = rig.with_topic();
+    let id = log.new_producer_id().unwrap();
+    for number in 0..40 {
+        let sent = batch_of(1, 7, 30_000, 1_000, Some((id, 0, number)));
+        partition.append(sent).unwrap();
+        partition.sync(i64::MAX).unwrap();
+    }
+    let path = rig.files(".log").remove(0);
+    assert_eq!((rig.files(".index").len(), rig.files(".producers").len()), (1, 2));
+    rig.kill();
+    drop(log);
+    // Damage where a sidecar describes the segment: the start does not look.
+    rig.disk.flip_bit(&path, 150, 1).unwrap();
+    let (log, partition) = rig.reopen();
+    assert!(log.recovery_report().is_empty(), "{:?}", log.recovery_report());
+    assert_eq!(partition.end_offset(), 40);
+    let again = partition.append(batch_of(1, 7, 30_000, 1_000, Some((id, 0, 39)))).unwrap();
+    assert!(again.duplicate && again.base_offset == 39);
+    assert_eq!(read_all(&partition, 1 << 20).len(), 39);
+    assert!(log.recovery_report()[0].contains("offset 0"), "{:?}", log.recovery_report());
 }

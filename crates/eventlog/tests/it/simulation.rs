@@ -52,6 +52,7 @@ impl World {
         rig.seed = seed;
         rig.options.tail_bytes_per_topic = [0, 3_000, 1 << 20][below(&random, 3)];
         rig.options.open_files_max = 2;
+        rig.options.sidecar_interval_bytes = [500, 8 << 20][below(&random, 2)];
         let log = rig.open();
         let segment_bytes = [1024, 4096, 1 << 20][below(&random, 3)];
         let config = TopicConfig { segment_bytes, retention_ms: None, ..TopicConfig::default() };

@@ -47,6 +47,7 @@ impl World {
         rig.seed = seed;
         rig.options.tail_bytes_per_topic = [0, 4_000][below(&random, 2)];
         rig.options.open_files_max = 2;
+        rig.options.sidecar_interval_bytes = [300, 8 << 20][below(&random, 2)];
         rig.options.compaction_map_bytes = [1 << 10, 1 << 20][below(&random, 2)];
         let log = rig.open();
         for (name, cleanup) in TOPICS {
