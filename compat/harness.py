@@ -201,10 +201,10 @@ class Pluvio(Server):
             raise AssertionError(f"{error}; it was {list(seen)}\n{self.log_tail(15)}") from None
 
     @staticmethod
-    def cli(*arguments, input=None, timeout=60, check=True):
+    def cli(*arguments, input=None, timeout=60, check=True, env=None):
         """Runs another `pluvio` command, against the address that the arguments give."""
         done = subprocess.run([str(binary()), *arguments], input=input, capture_output=True, text=True,
-                              timeout=timeout, env=environment(), **({} if input is not None else {"stdin": subprocess.DEVNULL}))
+                              timeout=timeout, env={**environment(), **(env or {})}, **({} if input is not None else {"stdin": subprocess.DEVNULL}))
         if check and done.returncode != 0:
             raise AssertionError(f"pluvio {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}{done.stdout}")
         return done

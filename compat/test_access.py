@@ -172,6 +172,34 @@ def test_kcat_over_tls(guarded, certificates, mechanism):
     assert kcat("-C", "-t", "t", "-e", "-q") == "one\ntwo\n"
 
 
+def commands(p, *words, user="admin", password=None, **more):
+    """A command of ours that speaks Kafka, with a user's password."""
+    secret = {"PLUVIO_PASSWORD": password or PASSWORDS[user]}
+    return p.cli(*words, "--bootstrap", p.kafka, "--user", user, env=secret, **more)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_our_commands_over_tls(guarded, certificates, mechanism):
+    p = guarded(*tls(certificates))
+    how = ["--tls-ca", str(certificates / "ca.pem"), "--sasl-mechanism", mechanism]
+    commands(p, "topic", "create", "t", "--partitions", "2", *how)
+    commands(p, "produce", "t", *how, input="one\ntwo\n")
+    read = commands(p, "consume", "t", "--from-beginning", "--count", "2", *how)
+    assert sorted(read.stdout.split()) == ["one", "two"]
+    assert "2 events" in commands(p, "topic", "describe", "t", *how).stdout
+
+
+def test_our_commands_say_why_they_are_not_let_in(guarded, certificates):
+    p = guarded(*tls(certificates))
+    trust = ["--tls-ca", str(certificates / "ca.pem")]
+    wrong = commands(p, "topic", "list", *trust, password="not this", check=False)
+    assert wrong.returncode == 1 and "admin" in wrong.stderr and "pluvio user list" in wrong.stderr
+    plain = p.cli("topic", "list", "--bootstrap", p.kafka, check=False)
+    assert plain.returncode == 1 and "--tls" in plain.stderr and "--user" in plain.stderr
+    stranger = commands(p, "topic", "list", "--tls", check=False)
+    assert stranger.returncode == 1 and "--tls-ca" in stranger.stderr
+
+
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "PLAIN"])
 @pytest.mark.parametrize("user,password", [("admin", "a wrong password"), ("nobody", "the admin's word")])
 def test_a_wrong_password_is_refused(guarded, mechanism, user, password):

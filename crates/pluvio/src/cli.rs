@@ -231,12 +231,57 @@ pub enum OutputFormat {
     Json,
 }
 
+/// How the commands that speak Kafka reach a queue, ours or any other.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Queue")]
+pub struct QueueFlags {
+    /// Where the queue is; several brokers with commas
+    #[arg(long, default_value = "127.0.0.1:9092", value_name = "HOST:PORT", global = true)]
+    pub bootstrap: String,
+    /// Encrypt the connection (TLS)
+    #[arg(long, global = true)]
+    pub tls: bool,
+    /// Trust the certificates of this PEM file instead of the system's; means --tls
+    #[arg(long, value_name = "FILE", global = true)]
+    pub tls_ca: Option<String>,
+    /// Show this certificate of ours (PEM); means --tls
+    #[arg(long, value_name = "FILE", requires = "tls_key", global = true)]
+    pub tls_cert: Option<String>,
+    /// The key of --tls-cert (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert", global = true)]
+    pub tls_key: Option<String>,
+    /// Log in as this user; the password is that of --password-file or $PLUVIO_PASSWORD, or is asked for
+    #[arg(long, value_name = "NAME", global = true)]
+    pub user: Option<String>,
+    /// Read the password from the first line of this file
+    #[arg(long, value_name = "FILE", requires = "user", global = true)]
+    pub password_file: Option<PathBuf>,
+    /// How to log in
+    #[arg(long, value_enum, value_name = "MECHANISM", ignore_case = true, global = true)]
+    #[arg(default_value_t = SaslMechanism::ScramSha512)]
+    pub sasl_mechanism: SaslMechanism,
+}
+
+/// How a user logs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SaslMechanism {
+    /// The password itself, for encrypted connections and this machine
+    #[value(name = "PLAIN")]
+    Plain,
+    /// A proof of the password
+    #[value(name = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// The same with a longer digest
+    #[value(name = "SCRAM-SHA-512")]
+    ScramSha512,
+}
+
 /// `pluvio topic`.
 #[derive(Debug, Args)]
 pub struct TopicArgs {
-    /// Where the queue is
-    #[arg(long, default_value = "127.0.0.1:9092", value_name = "HOST:PORT", global = true)]
-    pub bootstrap: String,
+    /// Where the queue is, and who asks
+    #[command(flatten)]
+    pub queue: QueueFlags,
     /// What to do
     #[command(subcommand)]
     pub command: TopicCommand,
@@ -319,9 +364,9 @@ pub enum UserCommand {
 pub struct ProduceArgs {
     /// The topic; made if absent
     pub topic: String,
-    /// Where the queue is
-    #[arg(long, default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
-    pub bootstrap: String,
+    /// Where the queue is, and who asks
+    #[command(flatten)]
+    pub queue: QueueFlags,
     /// Split each line at this text into key and value
     #[arg(long, value_name = "TEXT")]
     pub key_separator: Option<String>,
@@ -335,9 +380,9 @@ pub struct ProduceArgs {
 pub struct ConsumeArgs {
     /// The topic
     pub topic: String,
-    /// Where the queue is
-    #[arg(long, default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
-    pub bootstrap: String,
+    /// Where the queue is, and who asks
+    #[command(flatten)]
+    pub queue: QueueFlags,
     /// Start at the oldest event instead of the next one
     #[arg(long)]
     pub from_beginning: bool,

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::cli::ConsumeArgs;
+use crate::connect::{connect, connection};
 use crate::error::CliError;
 use crate::{terminal, topic};
 use print::Printer;
@@ -48,7 +49,8 @@ pub async fn run(args: ConsumeArgs) -> Result<(), CliError> {
     if args.count == Some(0) {
         return Ok(());
     }
-    let client = topic::connect(&args.bootstrap).await?;
+    let connection = connection(&args.queue)?;
+    let client = connect(&connection).await?;
     let count = topic::partitions(&client, &args.topic).await?.ok_or_else(|| topic::missing(&args.topic))?;
     let time = if args.from_beginning { topic::BEGINNING } else { topic::END };
     let mut places = Vec::new();
@@ -60,7 +62,7 @@ pub async fn run(args: ConsumeArgs) -> Result<(), CliError> {
     let connections = places.len().clamp(1, CONNECTIONS_MAX);
     for first in 0..connections {
         let own: Vec<_> = places.iter().skip(first).step_by(connections).copied().collect();
-        let client = topic::connect(&args.bootstrap).await?;
+        let client = connect(&connection).await?;
         let fetcher = Fetcher { client, topic: args.topic.clone(), fetched: fetched.clone() };
         fetching.spawn(fetcher.run(own));
     }

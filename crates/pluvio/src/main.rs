@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod cli;
 mod configuration;
+mod connect;
 mod consume;
 mod demo;
 mod door_threads;

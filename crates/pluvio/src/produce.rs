@@ -24,6 +24,7 @@ use pluvio_wire_kafka::records::BatchBuilder;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cli::ProduceArgs;
+use crate::connect::{connect, connection};
 use crate::error::CliError;
 use crate::{terminal, topic};
 use lines::{events, open, split_key};
@@ -51,7 +52,7 @@ pub async fn run(args: ProduceArgs) -> Result<(), CliError> {
     if separator.is_some_and(<[u8]>::is_empty) {
         return Err(CliError::Other("--key-separator is empty; give a text, for instance ':'".into()));
     }
-    let client = topic::connect(&args.bootstrap).await?;
+    let client = connect(&connection(&args.queue)?).await?;
     let count = partitions(&client, &args.topic).await?;
     let mut blocks = open(args.file.as_deref())?;
     let mut sender = Sender::new(client, args.topic.clone(), count);

@@ -7,6 +7,7 @@ use pluvio_foundation::ErrorKind;
 use pluvio_kafka_client::{Client, ClientError};
 
 use crate::cli::{TopicArgs, TopicCommand};
+use crate::connect::{connect, connection};
 use crate::error::CliError;
 use crate::sql::{print, table};
 use crate::terminal;
@@ -21,7 +22,7 @@ pub const END: i64 = -1;
 /// # Errors
 /// The platform is not there, or refuses.
 pub async fn run(args: TopicArgs) -> Result<(), CliError> {
-    let client = connect(&args.bootstrap).await?;
+    let client = connect(&connection(&args.queue)?).await?;
     match args.command {
         TopicCommand::Create { name, partitions, config } => {
             create(&client, &name, partitions, &config).await
@@ -30,18 +31,6 @@ pub async fn run(args: TopicArgs) -> Result<(), CliError> {
         TopicCommand::Describe { name } => print::unless_closed(describe(&client, &name).await),
         TopicCommand::Delete { name } => delete(&client, &name).await,
     }
-}
-
-/// Connects to the Kafka door.
-///
-/// # Errors
-/// Nothing is there; the message says what to do.
-pub async fn connect(bootstrap: &str) -> Result<Client, CliError> {
-    Client::connect(bootstrap).await.map_err(|error| {
-        CliError::Other(format!(
-            "cannot {error}; start the platform with `pluvio serve`, or name it with --bootstrap HOST:PORT"
-        ))
-    })
 }
 
 /// How many partitions a topic has; `None` if it is not there.

@@ -120,6 +120,10 @@ fn reply(
 async fn full(call: &Call, request: FetchRequest) -> Result<Reply, DoorError> {
     let broker = &call.broker;
     let bounds = Bounds::of(&request);
+    let partitions = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    if let Some(wait) = call.pace.until_turn(broker.clock.monotonic_us(), partitions) {
+        tokio::time::sleep(wait).await;
+    }
     let mut taken = broker.answers_budget.take(ANSWER_BYTES_MAX).await;
     let mut reading = read_all(call, &request, bounds.bytes_max).await;
     if !bounds.is_met(reading.bytes, reading.failed) {
