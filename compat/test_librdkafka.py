@@ -58,17 +58,26 @@ class Session:
 
 
 @pytest.fixture(scope="session")
-def session(request, tmp_path_factory):
-    """All chosen tests of one kind, under way. The end of the session waits for those that nobody waited for."""
-    kind = request.param
-    chosen = [item.callspec.params["case"] for item in request.session.items
-              if item.originalname == test_librdkafka.__name__ and item.callspec.params["session"] == kind]
-    one = Session(kind, tmp_path_factory.mktemp(f"librdkafka-{kind}"), chosen)
-    yield one
-    for future in one.futures.values():
-        future.cancel() or future.result()
-    for node in one.nodes.values():
-        node.kill()
+def sessions(request, tmp_path_factory):
+    """`sessions(kind)`: all chosen tests of one kind, under way from the first time it is asked for.
+
+    The end waits for those that nobody waited for.
+    """
+    made = {}
+
+    def of(kind):
+        if kind not in made:
+            chosen = [item.callspec.params["case"] for item in request.session.items
+                      if item.originalname == test_librdkafka.__name__ and item.callspec.params["kind"] == kind]
+            made[kind] = Session(kind, tmp_path_factory.mktemp(f"librdkafka-{kind}"), chosen)
+        return made[kind]
+
+    yield of
+    for one in made.values():
+        for future in one.futures.values():
+            future.cancel() or future.result()
+        for node in one.nodes.values():
+            node.kill()
 
 
 def pytest_generate_tests(metafunc):
@@ -77,11 +86,11 @@ def pytest_generate_tests(metafunc):
     asked = metafunc.config.getoption("--broker")
     wanted = [(kind, case) for kind in KINDS for case in ALLOWED
               if asked in (kind, "both") or asked is None and (kind == "pluvio" or case.number in ORACLE)]
-    metafunc.parametrize("session, case", wanted, indirect=["session"], ids=lambda value: str(value), scope="session")
+    metafunc.parametrize("kind, case", wanted, ids=str)
 
 
-def test_librdkafka(session, case):
-    outcome = session.futures[case].result()
+def test_librdkafka(sessions, kind, case):
+    outcome = sessions(kind).futures[case].result()
     assert outcome.of(case) == "PASSED", f"{outcome.reason()}\n{outcome.log[-3_000:]}"
 
 
