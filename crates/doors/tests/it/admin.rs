@@ -123,7 +123,8 @@ async fn settings_are_shown_and_changed() {
         ("retention.ms", 0, Some("never"), 40),
         ("min.insync.replicas", 0, Some("3"), 40),
         ("segment.bytes", 0, Some("1"), 40),
-        ("compression.type", 0, Some("lz4"), 40),
+        ("compression.type", 0, Some("brotli"), 40),
+        ("compression.type", 0, Some("lz4"), 0),
         ("cleanup.policy", 2, Some("compact"), 0),
         ("min.cleanable.dirty.ratio", 2, Some("0.1"), 40),
         ("flush.messages", 0, Some("1000"), 0),
@@ -137,6 +138,9 @@ async fn settings_are_shown_and_changed() {
     assert_eq!(raw.ask(1, &change("cleanup.policy", 3, Some("compact"))).await.responses[0].error_code, 0);
     assert_eq!(setting(&mut raw, "cleanup.policy").await, ("delete".into(), 5));
     assert_eq!(setting(&mut raw, "flush.messages").await, ("1000".into(), 1));
+    assert_eq!(setting(&mut raw, "compression.type").await, ("lz4".into(), 1));
+    assert_eq!(raw.ask(1, &change("compression.type", 1, None)).await.responses[0].error_code, 0);
+    assert_eq!(setting(&mut raw, "compression.type").await, ("producer".into(), 5));
     server.stop().await;
 }
 

@@ -8,6 +8,7 @@ use pluvio_doors::kafka::BrokerOptions;
 use pluvio_eventlog::LogOptions;
 use pluvio_kafka_client::{Client, ClientError};
 use pluvio_wire_kafka::Compression;
+use pluvio_wire_kafka::records::parse_header;
 
 use crate::harness::{Server, batch, batch_of, read};
 
@@ -51,6 +52,33 @@ async fn every_compression_and_acknowledgement() {
     // A fetch from the middle of a batch gives the whole batch.
     let middle = client.fetch("rain", 0, 3, 1000, 1).await.unwrap();
     assert_eq!(read(&middle.records).len(), 2);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_compresses_what_comes_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let client = server.client().await;
+    let codecs =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    for (named, wanted) in ["none", "gzip", "snappy", "lz4", "zstd"].into_iter().zip(codecs) {
+        client.create_topic("rain", 1, &[("compression.type", named)]).await.unwrap();
+        for (index, codec) in codecs.into_iter().enumerate() {
+            let sent =
+                sent(&client, batch_of(&["one", "two"], codec, Some((9, 0, index as i32 * 2))), -1).await;
+            assert_eq!(sent.unwrap(), index as i64 * 2);
+        }
+        let mut records = &client.fetch("rain", 0, 0, 1000, 1 << 20).await.unwrap().records[..];
+        let values: Vec<String> = read(records).into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, ["one", "two"].repeat(5));
+        while !records.is_empty() {
+            let header = parse_header(records).unwrap();
+            assert_eq!((header.compression().unwrap(), header.producer_id), (wanted, 9));
+            records = &records[header.total_bytes()..];
+        }
+        client.delete_topic("rain").await.unwrap();
+    }
     server.stop().await;
 }
 
