@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError as Code;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{ProduceRequest, TopicName};
 use pluvio_doors::kafka::BrokerOptions;
 use pluvio_eventlog::LogOptions;
 use pluvio_kafka_client::{Client, ClientError};
 use pluvio_wire_kafka::Compression;
-use pluvio_wire_kafka::records::parse_header;
+use pluvio_wire_kafka::records::{BatchBuilder, parse_header};
 
-use crate::harness::{Server, batch, batch_of, read};
+use crate::harness::{Server, batch, batch_of, read, text};
 
 fn code(error: ClientError) -> Code {
     match error {
@@ -162,6 +164,24 @@ async fn a_compacted_topic_wants_keys() {
     client.create_topic("rain", 1, &[("cleanup.policy", "compact")]).await.unwrap();
     let refused = sent(&client, batch_of(&["x"], Compression::Lz4, None), 1).await.unwrap_err();
     assert_eq!(code(refused), Code::InvalidRecord);
+    let mut builder = BatchBuilder::new(1_700_000_000_000);
+    for key in [Some(&b"k"[..]), None, Some(&b"k"[..]), None] {
+        builder.push(key, Some(b"v"), 1_700_000_000_000, &[]);
+    }
+    let batch = builder.finish(Compression::Gzip, None).unwrap();
+    let partition = PartitionProduceData::default().with_records(Some(batch));
+    let topic =
+        TopicProduceData::default().with_name(TopicName(text("rain"))).with_partition_data(vec![partition]);
+    let request = ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]);
+    let mut raw = server.raw().await;
+    for version in 3..=12 {
+        let answer = raw.ask(version, &request).await;
+        let partition = &answer.responses[0].partition_responses[0];
+        let wrong: Vec<i32> = partition.record_errors.iter().map(|error| error.batch_index).collect();
+        assert_eq!(partition.error_code, Code::InvalidRecord.code(), "version {version}");
+        assert_eq!(wrong, if version >= 8 { vec![1, 3] } else { vec![] });
+        assert_eq!(partition.error_message.is_some(), version >= 8);
+    }
     server.stop().await;
 }
 
