@@ -46,8 +46,8 @@ pub struct BrokerOptions {
     pub fetch_sessions_max: usize,
     /// Most partitions of all fetch sessions together.
     pub fetch_session_partitions_max: usize,
-    /// How long a new group waits for more members before its first
-    /// assignment, in milliseconds.
+    /// How long a group that was empty waits for more members before it assigns
+    /// anything, and again for as long whenever one comes, in milliseconds.
     pub group_initial_delay_ms: u64,
     /// Most groups with members at once.
     pub groups_max: usize,

@@ -338,6 +338,12 @@ fn own_of_broker(options: &BrokerOptions, log: &LogOptions) -> Vec<Setting> {
             "Committed offsets of a group without members are kept this long.",
         ),
         setting(
+            "group.initial.rebalance.delay.ms",
+            Kind::Int,
+            options.group_initial_delay_ms.to_string(),
+            "How long a group that was empty waits for more members, in milliseconds.",
+        ),
+        setting(
             "socket.request.max.bytes",
             Kind::Int,
             options.frame_bytes_max.to_string(),
