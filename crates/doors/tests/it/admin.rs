@@ -82,6 +82,23 @@ async fn every_version_of_metadata_makes_and_shows_topics() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_has_an_id_of_its_own_and_keeps_it() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut seen = Vec::new();
+    for dir in [&dir, &dir, &other] {
+        let server = Server::start(dir.path()).await;
+        let mut raw = server.raw().await;
+        let id = raw.ask(1, &DescribeClusterRequest::default()).await.cluster_id.to_string();
+        let told = raw.ask(9, &MetadataRequest::default().with_topics(None)).await.cluster_id;
+        assert_eq!(told.as_deref(), Some(&*id));
+        assert!(id.len() == 22 && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'));
+        seen.push(id);
+        server.stop().await;
+    }
+    assert!(seen[0] == seen[1] && seen[0] != seen[2], "{seen:?}");
+}
+
 async fn setting(raw: &mut Raw, name: &str) -> (String, i8) {
     let resource = DescribeConfigsResource::default()
         .with_resource_type(2)
