@@ -344,6 +344,12 @@ fn own_of_broker(options: &BrokerOptions, log: &LogOptions) -> Vec<Setting> {
             "How long a group that was empty waits for more members, in milliseconds.",
         ),
         setting(
+            "connections.max.reauth.ms",
+            Kind::Long,
+            options.security.as_ref().map_or(0, |security| security.session_lifetime_ms).to_string(),
+            "How long a password proves who a client is, in milliseconds; 0: as long as it is connected.",
+        ),
+        setting(
             "socket.request.max.bytes",
             Kind::Int,
             options.frame_bytes_max.to_string(),
