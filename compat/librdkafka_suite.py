@@ -103,6 +103,7 @@ WAYS = {
     "plain": "logs in with PLAIN",
     "scram": "logs in with SCRAM-SHA-512",
     "noautocreate": "at a broker that makes no topics by itself",
+    "delay": "at a broker where a group that was empty waits 3 s for more members, as Kafka's own does by default",
 }
 
 

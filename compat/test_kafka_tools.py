@@ -243,7 +243,6 @@ def test_consumer_groups_with_members_are_described_and_protected(run, name, nod
         member.end()
 
 
-@pytest.mark.pending("a group without members and offsets is forgotten at once")
 def test_a_group_that_its_members_left_is_empty_for_a_while(run, name, node):
     create_topic(node.kafka, name)
     member = Verifiable("consumer", node, "--topic", name, "--group-id", name)

@@ -15,9 +15,16 @@ ALLOWED = cases(LISTS / "allow.txt")
 # One of each kind: that the oracle agrees is shown by running all with `--broker kafka`, which takes minutes.
 ORACLE = {"0012", "0017", "0019", "0034", "0044", "0054", "0073", "0099", "0112", "0118", "0130"}
 USER, PASSWORD = "tester", "tester-secret"
-WITHOUT_AUTO_CREATE = {
-    "pluvio": {"arguments": ["--auto-create-topics", "false"]},
-    "kafka": {"properties": {"auto.create.topics.enable": "false"}},
+# The ways that need a broker of their own, and how each kind is set up for them.
+SETUPS = {
+    "noautocreate": {
+        "pluvio": {"arguments": ["--auto-create-topics", "false"]},
+        "kafka": {"properties": {"auto.create.topics.enable": "false"}},
+    },
+    "delay": {
+        "pluvio": {"arguments": ["--kafka-group-initial-rebalance-delay", "3 s"]},
+        "kafka": {"properties": {"group.initial.rebalance.delay.ms": "3000"}},
+    },
 }
 
 
@@ -44,11 +51,11 @@ class Session:
         folder = self.folder / which
         if which == "users":
             return with_users(self.kind, folder, {USER: PASSWORD}, session_lifetime_ms=10_000)
-        return KINDS[self.kind](folder, **(WITHOUT_AUTO_CREATE[self.kind] if which == "noautocreate" else {}))
+        return KINDS[self.kind](folder, **SETUPS.get(which, {}).get(self.kind, {}))
 
     def settings(self, ways):
         """librdkafka's settings for a test that is run in these ways."""
-        which = "users" if ways & {"plain", "scram"} else "noautocreate" if "noautocreate" in ways else "plain"
+        which = "users" if ways & {"plain", "scram"} else next(iter(ways & set(SETUPS)), "plain")
         with self.lock:
             if which not in self.nodes:
                 self.nodes[which] = self.make(which)

@@ -24,6 +24,7 @@ pub struct Config {
     pub kafka_super_users: Vec<String>,
     /// 0: as long as the connection lasts.
     pub kafka_session_lifetime_ms: u64,
+    pub kafka_group_initial_rebalance_delay_ms: u64,
     pub kafka_tls_cert: Option<PathBuf>,
     pub kafka_tls_key: Option<PathBuf>,
     pub kafka_tls_client_ca: Option<PathBuf>,
@@ -57,6 +58,7 @@ impl Config {
             kafka_auth: KafkaAuth::None,
             kafka_super_users: Vec::new(),
             kafka_session_lifetime_ms: 0,
+            kafka_group_initial_rebalance_delay_ms: 0,
             kafka_tls_cert: None,
             kafka_tls_key: None,
             kafka_tls_client_ca: None,

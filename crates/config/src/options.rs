@@ -167,6 +167,15 @@ const OPTIONS: &[OptionDef] = &[
         },
     },
     OptionDef {
+        name: "kafka_group_initial_rebalance_delay",
+        default: "0 s",
+        shape: Shape::Duration,
+        meaning: "How long a consumer group of the classic protocol that was empty waits for more members before it shares out partitions, and as long again whenever one comes; Kafka's group.initial.rebalance.delay.ms, 3 s there.",
+        set: |config, text| {
+            duration(text, 0..=600_000).map(|value| config.kafka_group_initial_rebalance_delay_ms = value)
+        },
+    },
+    OptionDef {
         name: "kafka_tls_cert",
         default: "",
         shape: Shape::Path,

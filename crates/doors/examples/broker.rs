@@ -22,6 +22,9 @@ struct Arguments {
     /// Partitions of a topic whose maker did not say how many.
     #[arg(long, default_value_t = 4)]
     partitions: u32,
+    /// How long a group that was empty waits for more members, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    group_initial_delay_ms: u64,
 }
 
 #[tokio::main]
@@ -44,6 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         advertised_host: address.ip().to_string(),
         advertised_port: address.port(),
         default_partitions: arguments.partitions,
+        group_initial_delay_ms: arguments.group_initial_delay_ms,
         ..BrokerOptions::default()
     };
     let broker = Arc::new(Broker::new(Arc::clone(&log), clock, random, &metrics, options)?);

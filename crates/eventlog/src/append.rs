@@ -8,9 +8,9 @@ use crate::read::StoredBatch;
 use crate::segment::{Segment, write_unsynced};
 use crate::{LogError, TimestampType, layout, snapshot};
 use bytes::{Bytes, BytesMut};
-use pluvio_foundation::ErrorKind;
+use pluvio_foundation::{ErrorKind, limits};
 use pluvio_wire_kafka::records::{
-    BatchHeader, EndMarker, parse_header, set_append_time, set_base_offset, set_leader_epoch,
+    BatchHeader, EndMarker, parse_header, recompress, set_append_time, set_base_offset, set_leader_epoch,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,7 +36,8 @@ impl Partition {
     /// Appends ONE batch of the stored format, whose checksum was verified.
     /// It is given its offsets, written to the file (not synced) and visible to
     /// readers when this returns. If nothing else holds its bytes they are kept
-    /// as they lie, with all the memory they lie in; else they are copied.
+    /// as they lie, with all the memory they lie in; else they are copied. Where
+    /// the topic asks for another compression the batch is compressed anew.
     ///
     /// A transactional batch begins its producer's transaction here, or goes on
     /// with it, until [`Partition::end_transaction`]. Whether the producer may
@@ -58,7 +59,7 @@ impl Partition {
     }
 
     fn append_numbered(&self, batch: Bytes, from_zero: bool) -> Result<Appended, LogError> {
-        let header = self.check_batch(&batch)?;
+        let (batch, header) = self.checked(batch)?;
         let mut writer = self.writer.lock();
         self.check_usable()?;
         if let Some(appended) = self.judge(&writer, &header, from_zero)? {
@@ -106,8 +107,22 @@ impl Partition {
         Ok(Appended { base_offset, last_offset, append_time_ms, duplicate: false })
     }
 
-    fn check_batch(&self, batch: &Bytes) -> Result<BatchHeader, LogError> {
-        let bytes_max = self.topic.config.read().max_message_bytes;
+    /// The batch as the topic wants it.
+    fn checked(&self, batch: Bytes) -> Result<(Bytes, BatchHeader), LogError> {
+        let (bytes_max, codec) = {
+            let config = self.topic.config.read();
+            (config.max_message_bytes, config.compression)
+        };
+        let header = self.check_batch(&batch, bytes_max)?;
+        let Some(codec) = codec else { return Ok((batch, header)) };
+        let made = recompress(&batch, codec, limits::RECORD_BATCH_INFLATED_BYTES_MAX)
+            .map_err(|error| self.invalid(&format!("it cannot be compressed anew: {error}")))?;
+        let Some(made) = made.map(Bytes::from) else { return Ok((batch, header)) };
+        let header = self.check_batch(&made, bytes_max)?;
+        Ok((made, header))
+    }
+
+    fn check_batch(&self, batch: &Bytes, bytes_max: usize) -> Result<BatchHeader, LogError> {
         if batch.len() > bytes_max {
             let (topic, bytes) = (self.topic.name.clone(), batch.len());
             return Err(LogError::TooLarge { topic, bytes, bytes_max });

@@ -29,6 +29,7 @@
 //! # Layout on disk
 //! ```text
 //! checkpoint                          what is durable, per partition   checkpoint.rs
+//! identity                            what tells it from other logs    identity.rs
 //! producer-ids                        producer ids handed out          producer_ids.rs
 //! topics/<name>/meta.json             id, partitions, configuration    meta.rs
 //! topics/<name>/<partition>/          made with the first append
@@ -46,8 +47,8 @@
 //! with its base offset set and leader epoch 0: both lie outside its checksum.
 //! Where compaction left a gap in the offsets, the batch after it bears a
 //! checksum of its base offset in place of the leader epoch (scan.rs).
-//! Everything but the segments, `meta.json` and `producer-ids` can be lost and
-//! is made again.
+//! Everything but the segments, `meta.json`, `identity` and `producer-ids` can
+//! be lost and is made again.
 //!
 //! # Threads
 //! [`LogOptions::sync_threads`] that sync, one that writes checkpoints and
@@ -67,6 +68,7 @@ mod checkpoint;
 mod committed;
 mod compaction;
 mod error;
+mod identity;
 mod index;
 pub mod inspect;
 mod layout;

@@ -10,7 +10,7 @@ use crate::producer_ids::ProducerIds;
 use crate::recovery::Checkpointed;
 use crate::shared::Shared;
 use crate::topic::{Topic, TopicInfo};
-use crate::{LogError, LogOptions, TopicConfig, layout, meta, sync};
+use crate::{LogError, LogOptions, TopicConfig, identity, layout, meta, sync};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use parking_lot::{Mutex, RwLock};
 use pluvio_foundation::{Clock, Disk, Metrics, Random};
@@ -29,6 +29,7 @@ const RECOVERY_THREADS_MAX: usize = 8;
 #[derive(Debug)]
 pub struct EventLog {
     shared: Arc<Shared>,
+    id: [u8; 16],
     producer_ids: ProducerIds,
     /// Held while topics are made, changed or deleted.
     changing: Mutex<()>,
@@ -55,12 +56,14 @@ impl EventLog {
         let shared = Arc::new(Shared::new(dir.to_owned(), disk, clock, random, metrics, options));
         let mut reports = Vec::new();
         let producer_ids = ProducerIds::open(dir, &*shared.disk, &*shared.clock, &mut reports)?;
+        let id = identity::open(dir, &*shared.disk, &*shared.random, &mut reports)?;
         reports.into_iter().for_each(|line| shared.report(line));
         remove_deleted(&shared)?;
         open_topics(&shared)?;
         shared.write_checkpoint()?;
         let log = Self {
             shared,
+            id,
             producer_ids,
             changing: Mutex::default(),
             threads: Mutex::default(),
@@ -68,6 +71,11 @@ impl EventLog {
         };
         log.start_threads()?;
         Ok(Arc::new(log))
+    }
+
+    /// What tells it from all other logs, the same as long as its folder lives.
+    pub fn id(&self) -> [u8; 16] {
+        self.id
     }
 
     /// What it was opened with.

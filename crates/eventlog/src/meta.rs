@@ -5,12 +5,14 @@
 //!  "config": {"retention_ms": 604800000, "retention_bytes": null, "segment_bytes": 134217728,
 //!             "max_message_bytes": 1048588, "cleanup": "delete", "segment_ms": 604800000, …}}
 //! ```
-//! Version 1 had only the first four settings, and `"compact"` as true or
+//! `"compression"` is left out where batches stay as they come, and was not
+//! known at first. Version 1 had only the first four settings, and `"compact"` as true or
 //! false; the others take their defaults. Replaced as a whole, atomically.
 
 use crate::error::IoContext;
 use crate::{Cleanup, LogError, TimestampType, TopicConfig};
 use pluvio_foundation::Disk;
+use pluvio_wire_kafka::Compression;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -67,6 +69,18 @@ struct ConfigV2 {
     timestamp_after_max_ms: i64,
     flush_messages: u64,
     flush_ms: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    compression: Option<StoredCompression>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StoredCompression {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,6 +125,7 @@ impl From<ConfigV2> for TopicConfig {
             segment_bytes: stored.segment_bytes,
             segment_ms: stored.segment_ms,
             max_message_bytes: stored.max_message_bytes,
+            compression: stored.compression.map(Compression::from),
             delete_retention_ms: stored.delete_retention_ms,
             dirty_ratio_min_ppm: stored.dirty_ratio_min_ppm,
             compaction_lag_min_ms: stored.compaction_lag_min_ms,
@@ -152,6 +167,31 @@ impl From<&TopicConfig> for ConfigV2 {
             timestamp_after_max_ms: config.timestamp_after_max_ms,
             flush_messages: config.flush_messages,
             flush_ms: config.flush_ms,
+            compression: config.compression.map(StoredCompression::from),
+        }
+    }
+}
+
+impl From<StoredCompression> for Compression {
+    fn from(stored: StoredCompression) -> Self {
+        match stored {
+            StoredCompression::None => Self::None,
+            StoredCompression::Gzip => Self::Gzip,
+            StoredCompression::Snappy => Self::Snappy,
+            StoredCompression::Lz4 => Self::Lz4,
+            StoredCompression::Zstd => Self::Zstd,
+        }
+    }
+}
+
+impl From<Compression> for StoredCompression {
+    fn from(codec: Compression) -> Self {
+        match codec {
+            Compression::None => Self::None,
+            Compression::Gzip => Self::Gzip,
+            Compression::Snappy => Self::Snappy,
+            Compression::Lz4 => Self::Lz4,
+            Compression::Zstd => Self::Zstd,
         }
     }
 }
@@ -224,6 +264,21 @@ mod tests {
     use super::*;
     use pluvio_foundation::OpenMode;
     use pluvio_testkit::SimDisk;
+
+    #[test]
+    fn every_compression_is_kept() {
+        let disk = SimDisk::new();
+        let all = ["none", "gzip", "snappy", "lz4", "zstd"].map(Compression::from_name);
+        for compression in all.into_iter().chain([None]) {
+            let config = TopicConfig { compression, ..TopicConfig::default() };
+            let meta = Meta { name: "t".into(), id: [1; 16], partitions: 1, config };
+            meta.write(&disk, Path::new("/")).unwrap();
+            assert_eq!(Meta::read(&disk, Path::new("/")).unwrap(), meta);
+            let text = String::from_utf8(disk.read(Path::new("/meta.json"), 1000).unwrap()).unwrap();
+            // Without it the file is what was written before there was the setting.
+            assert_eq!(text.contains("compression\""), compression.is_some());
+        }
+    }
 
     #[test]
     fn round_trip_and_damage() {

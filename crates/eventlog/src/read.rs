@@ -90,10 +90,11 @@ impl Partition {
                 result => result?,
             },
         }
-        if let Some(last) = read.batches.last() {
-            read.next_offset = read.next_offset.max(last.last_offset + 1);
-            read.end_offset = read.end_offset.max(read.next_offset);
-        }
+        // What lies beyond the end is being appended: it is not there yet.
+        let there = read.batches.partition_point(|batch| batch.last_offset < end_offset);
+        read.batches.truncate(there);
+        let after_last = read.batches.last().map_or(from, |last| last.last_offset + 1);
+        read.next_offset = read.next_offset.max(after_last).min(end_offset);
         Ok(read)
     }
 
@@ -366,5 +367,42 @@ fn first_from(batch: &[u8], header: &BatchHeader, ts_ms: i64, offset_min: i64) -
     match walked {
         Err(_) if found.is_none() => Some((header.base_offset.max(offset_min), header.max_timestamp)),
         _ => found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventLog, LogOptions, TopicConfig};
+    use pluvio_foundation::Metrics;
+    use pluvio_foundation::random::SeededRandom;
+    use pluvio_testkit::{ManualClock, SimDisk};
+    use pluvio_wire_kafka::Compression;
+    use pluvio_wire_kafka::records::BatchBuilder;
+    use std::path::Path;
+
+    #[test]
+    fn what_is_being_appended_is_not_there_yet() {
+        let (disk, clock) = (Arc::new(SimDisk::new()), Arc::new(ManualClock::default()));
+        let options = LogOptions { background: false, disk_reserve_bytes: 0, ..LogOptions::default() };
+        let random = Arc::new(SeededRandom::new(1));
+        let log =
+            EventLog::open(Path::new("/log"), disk, clock, random, Metrics::default(), options).unwrap();
+        let partition = log.create_topic("t", 1, TopicConfig::default()).unwrap().partition(0).unwrap();
+        for _ in 0..2 {
+            let mut builder = BatchBuilder::new(0);
+            builder.push(None, Some(b"v"), 0, &[]);
+            partition.append(builder.finish(Compression::None, None).unwrap()).unwrap();
+        }
+        // As between the write of the second batch and its being published.
+        partition.end.store(1, std::sync::atomic::Ordering::SeqCst);
+        let seen = || {
+            let read = partition.read(0, 1 << 20).unwrap();
+            (read.batches.len(), read.next_offset, read.end_offset)
+        };
+        assert_eq!(seen(), (1, 1, 1));
+        partition.shared.tails.forget(&partition.topic.tail);
+        assert_eq!(seen(), (1, 1, 1));
+        assert!(partition.read(1, 1 << 20).unwrap().batches.is_empty());
     }
 }

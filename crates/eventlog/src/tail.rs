@@ -2,7 +2,8 @@
 //! topic and one over all topics. The oldest of a topic leaves first, whichever
 //! partition it is in; over the total budget the largest topic gives way.
 //!
-//! A partition's tail is always an unbroken run up to its newest batch. Locks
+//! A partition's tail is always an unbroken run up to its newest batch. What a
+//! compaction made anew leaves it, so that reads find what is left. Locks
 //! here are leaves: none is taken while another one of them is held.
 
 use crate::buffers::Buffers;
@@ -119,15 +120,36 @@ impl TailBudget {
         self.shown.set(self.total_bytes.load(Ordering::Relaxed));
     }
 
+    /// Lets go of a partition's batches that begin before `offset`.
+    pub(crate) fn drop_before(&self, topic: &TopicTail, tail: &Arc<Tail>, offset: i64) {
+        let mut left = tail.batches.lock().partition_point(|batch| batch.base_offset < offset);
+        let mut count = 0;
+        topic.order.lock().retain(|of| {
+            let goes = left > 0 && Arc::ptr_eq(of, tail);
+            left -= usize::from(goes);
+            count += usize::from(goes);
+            !goes
+        });
+        // As many as places in the order, whoever else takes some meanwhile.
+        for _ in 0..count {
+            self.evict_from(topic, tail);
+        }
+        self.shown.set(self.total_bytes.load(Ordering::Relaxed));
+    }
+
     fn evict_oldest(&self, topic: &TopicTail) -> bool {
         let Some(tail) = topic.order.lock().pop_front() else { return false };
+        self.evict_from(topic, &tail);
+        true
+    }
+
+    fn evict_from(&self, topic: &TopicTail, tail: &Tail) {
         let batch = tail.batches.lock().pop_front();
         if let Some(batch) = batch {
             topic.bytes.fetch_sub(cost(&batch), Ordering::Relaxed);
             self.total_bytes.fetch_sub(cost(&batch), Ordering::Relaxed);
             self.buffers.give(batch.bytes);
         }
-        true
     }
 
     /// Takes from the largest topics until a sixteenth of the total is free
@@ -204,6 +226,26 @@ mod tests {
         assert!(tails[0].read(60, 9000).is_none() && tails[1].read(0, 0).is_some());
         budget.push(&topic, &tails[1], stored(10, 5000));
         assert!(tails[1].read(10, 0).is_none() && tails[0].read(90, 0).is_none());
+        assert_eq!(budget.total_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_was_made_anew_leaves_with_its_place_in_the_order() {
+        let budget = TailBudget::new(1 << 20, 1 << 20, Arc::default(), Arc::default());
+        let topic = budget.new_topic();
+        let tails: [Arc<Tail>; 2] = Default::default();
+        for batch in 0..10 {
+            tails.iter().for_each(|tail| budget.push(&topic, tail, stored(batch * 10, 122)));
+        }
+        budget.drop_before(&topic, &tails[0], 55);
+        assert!(tails[0].read(50, 9000).is_none());
+        assert_eq!(tails[0].read(60, 9000).unwrap().len(), 4);
+        assert_eq!(tails[1].read(0, 9000).unwrap().len(), 10);
+        assert_eq!(topic.order.lock().len(), 14);
+        assert_eq!((topic.bytes.load(Ordering::Relaxed), budget.shown.get()), (14 * 250, 14 * 250));
+        budget.drop_before(&topic, &tails[0], 55);
+        budget.drop_before(&topic, &tails[0], i64::MAX);
+        budget.forget(&topic);
         assert_eq!(budget.total_bytes.load(Ordering::Relaxed), 0);
     }
 

@@ -2,6 +2,7 @@
 
 use crate::LogError;
 use pluvio_foundation::limits;
+use pluvio_wire_kafka::Compression;
 
 /// Settings of one topic. Times are in milliseconds, sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,9 @@ pub struct TopicConfig {
     pub segment_ms: i64,
     /// Largest batch, in bytes.
     pub max_message_bytes: usize,
+    /// How batches are compressed that are appended from now on; `None` leaves
+    /// them as they come.
+    pub compression: Option<Compression>,
     /// How long a deletion mark (an event with a key and no value) stays after
     /// the compaction that first met it.
     pub delete_retention_ms: i64,
@@ -54,6 +58,7 @@ impl Default for TopicConfig {
             segment_bytes: 128 << 20,
             segment_ms: 7 * DAY_MS,
             max_message_bytes: limits::RECORD_BATCH_BYTES_MAX,
+            compression: None,
             delete_retention_ms: DAY_MS,
             dirty_ratio_min_ppm: PPM / 2,
             compaction_lag_min_ms: 0,

@@ -49,6 +49,7 @@ impl KafkaDoor {
             default_partitions: config.default_partitions,
             requests_bytes_max: 64 << 20,
             answers_bytes_max: 64 << 20,
+            group_initial_delay_ms: config.kafka_group_initial_rebalance_delay_ms,
             security: Some(Arc::clone(&security)),
             ..BrokerOptions::default()
         };

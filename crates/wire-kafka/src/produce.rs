@@ -134,8 +134,19 @@ pub struct ProducedPartition {
     pub log_append_time_ms: i64,
     /// The first offset still kept, -1 if unknown.
     pub log_start_offset: i64,
+    /// Which records are why the batch was refused (from version 8).
+    pub record_errors: Vec<RecordError>,
     /// What went wrong, for people.
     pub error_message: Option<String>,
+}
+
+/// A record that a batch was refused for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordError {
+    /// Its place in the batch, from 0.
+    pub batch_index: i32,
+    /// What is wrong with it, for people.
+    pub message: &'static str,
 }
 
 /// A whole response frame; the client is to wait `throttle_time_ms`
@@ -176,7 +187,12 @@ fn put_partition(out: &mut BytesMut, version: i16, partition: &ProducedPartition
         out.put_i64(partition.log_start_offset);
     }
     if version >= 8 {
-        put_array_length(out, 0, flexible);
+        put_array_length(out, partition.record_errors.len(), flexible);
+        for error in &partition.record_errors {
+            out.put_i32(error.batch_index);
+            put_string(out, Some(error.message), flexible);
+            put_tags(out, flexible);
+        }
         put_string(out, partition.error_message.as_deref(), flexible);
     }
     put_tags(out, flexible);

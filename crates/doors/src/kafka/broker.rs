@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pluvio_eventlog::{EventLog, LogError, Partition, Topic};
 use pluvio_foundation::metrics::Cell;
 use pluvio_foundation::{Clock, Metrics, Random, limits};
@@ -26,8 +28,6 @@ pub struct BrokerOptions {
     pub advertised_port: u16,
     /// This broker's number.
     pub node_id: i32,
-    /// The cluster's name.
-    pub cluster_id: String,
     /// Whether a topic is made when a client first asks for it.
     pub auto_create_topics: bool,
     /// Partitions of a topic whose maker did not say how many.
@@ -46,8 +46,8 @@ pub struct BrokerOptions {
     pub fetch_sessions_max: usize,
     /// Most partitions of all fetch sessions together.
     pub fetch_session_partitions_max: usize,
-    /// How long a new group waits for more members before its first
-    /// assignment, in milliseconds.
+    /// How long a group that was empty waits for more members before it assigns
+    /// anything, and again for as long whenever one comes, in milliseconds.
     pub group_initial_delay_ms: u64,
     /// Most groups with members at once.
     pub groups_max: usize,
@@ -81,7 +81,6 @@ impl Default for BrokerOptions {
             advertised_host: "localhost".into(),
             advertised_port: 9092,
             node_id: 1,
-            cluster_id: "pluvio".into(),
             auto_create_topics: true,
             default_partitions: 1,
             topics_max: 10_000,
@@ -230,6 +229,8 @@ pub struct Broker {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) options: BrokerOptions,
+    /// The cluster's name: the log's identity, written as Kafka does.
+    pub(crate) cluster_id: String,
     pub(crate) counters: Arc<Counters>,
     pub(crate) complaints: Complaints,
     pub(crate) sessions: Sessions,
@@ -267,6 +268,7 @@ impl Broker {
             throttle: Throttle::default(),
             requests_budget: ByteBudget::new(options.requests_bytes_max),
             answers_budget: ByteBudget::new(options.answers_bytes_max),
+            cluster_id: URL_SAFE_NO_PAD.encode(log.id()),
             log,
             clock,
             random,

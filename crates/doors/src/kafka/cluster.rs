@@ -70,7 +70,7 @@ pub(crate) fn describe_cluster(call: &Call, request: &DescribeClusterRequest) ->
         .with_host(text(&options.advertised_host))
         .with_port(i32::from(options.advertised_port));
     let mut response = DescribeClusterResponse::default()
-        .with_cluster_id(text(&options.cluster_id))
+        .with_cluster_id(text(&call.broker.cluster_id))
         .with_controller_id(BrokerId(options.node_id))
         .with_brokers(vec![broker]);
     if call.version() >= 1 {

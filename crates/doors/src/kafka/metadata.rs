@@ -44,7 +44,7 @@ pub(crate) async fn metadata(call: Call, request: MetadataRequest) -> MetadataRe
         .with_controller_id(BrokerId(options.node_id))
         .with_topics(topics);
     match version {
-        2.. => response.with_cluster_id(Some(text(&options.cluster_id))),
+        2.. => response.with_cluster_id(Some(text(&broker.cluster_id))),
         _ => response,
     }
 }

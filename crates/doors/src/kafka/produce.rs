@@ -17,12 +17,14 @@ use super::codes::{self, Code};
 use super::dispatch::Call;
 use super::frames::LARGE_BYTES;
 use super::transactions;
-use super::validate::check_produced;
+use super::validate::{Refusal, check_produced};
 use super::writer::{Answer, Reply};
 use crate::DoorError;
 
 const ACKS_NONE: i16 = 0;
 const ACKS_ALL: i16 = -1;
+/// Most records that one answer tells to be wrong.
+const RECORD_ERRORS_MAX: usize = 10_000;
 
 /// A batch whose durability the answer waits for.
 struct Waiting {
@@ -30,18 +32,6 @@ struct Waiting {
     end_offset: i64,
     /// Where its answer is: topic, partition.
     place: (usize, usize),
-}
-
-/// Why one partition's batch was not appended.
-struct Refusal {
-    code: Code,
-    message: String,
-}
-
-impl Refusal {
-    fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
 }
 
 /// What a batch must be to be appended.
@@ -72,6 +62,7 @@ pub(crate) fn append_all(call: &Call, request: ProduceRequest, gate: &Gate<'_>) 
     let throttle_time_ms = throttle(call, &request);
     let refuse_all = refusal_of_all(call, &request);
     let mut waiting = Vec::new();
+    let mut record_errors_left = RECORD_ERRORS_MAX;
     let mut answers = Vec::with_capacity(request.topics.len());
     for produced in request.topics {
         let topic = call.broker.topic(&produced.topic);
@@ -92,7 +83,10 @@ pub(crate) fn append_all(call: &Call, request: ProduceRequest, gate: &Gate<'_>) 
                 let (partition, end_offset) = (Arc::clone(partition), at.last_offset + 1);
                 waiting.push(Waiting { partition, end_offset, place: (answers.len(), partitions.len()) });
             }
-            partitions.push(answer_of(index, appended));
+            let mut answer = answer_of(index, appended);
+            answer.record_errors.truncate(record_errors_left);
+            record_errors_left -= answer.record_errors.len();
+            partitions.push(answer);
         }
         answers.push(ProducedTopic { topic: produced.topic, partitions });
     }
@@ -211,8 +205,7 @@ fn append(
         partition.ok_or_else(|| Refusal::new(Code::UnknownTopicOrPartition, "no such partition"))?;
     let batch = part.records.unwrap_or_default();
     let config = topic.config();
-    let header = check_produced(&config, &batch, broker.clock.now_ms())
-        .map_err(|(code, message)| Refusal { code, message })?;
+    let header = check_produced(&config, &batch, broker.clock.now_ms())?;
     pass(gate, topic, part.index, &header)?;
     // A large batch that is nearly all of its request is kept where it lies.
     // While somebody holds it the log copies it, and keeps the batch only.
@@ -259,6 +252,7 @@ fn answer_of(index: i32, appended: Result<Appended, Refusal>) -> ProducedPartiti
             base_offset: appended.at.base_offset,
             log_append_time_ms: appended.log_append_time_ms,
             log_start_offset: appended.partition.start_offset(),
+            record_errors: Vec::new(),
             error_message: None,
         },
         Err(refusal) => ProducedPartition {
@@ -267,6 +261,7 @@ fn answer_of(index: i32, appended: Result<Appended, Refusal>) -> ProducedPartiti
             base_offset: -1,
             log_append_time_ms: -1,
             log_start_offset: -1,
+            record_errors: refusal.record_errors,
             error_message: Some(refusal.message),
         },
     }

@@ -7,13 +7,68 @@
 use bytes::Bytes;
 use pluvio_eventlog::{TimestampType, TopicConfig};
 use pluvio_foundation::limits;
-use pluvio_wire_kafka::records::{self, BatchHeader};
-use pluvio_wire_kafka::{WireError, records::Record};
+use pluvio_wire_kafka::WireError;
+use pluvio_wire_kafka::produce::RecordError;
+use pluvio_wire_kafka::records::{self, BatchHeader, Record};
 
 use super::codes::{self, Code};
 
-/// Why a batch is not accepted, for a client.
-pub(crate) type Invalid = (Code, String);
+/// Most wrong records of a batch that are noted.
+const RECORD_ERRORS_MAX: usize = 10_000;
+
+/// Why one partition's batch is not appended, for a client.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub code: Code,
+    pub message: String,
+    /// The records that are why, if it is about records.
+    pub record_errors: Vec<RecordError>,
+}
+
+impl Refusal {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), record_errors: Vec::new() }
+    }
+}
+
+/// The times that records may bear, in milliseconds since 1970.
+#[derive(Clone, Copy)]
+struct Times {
+    now_ms: i64,
+    oldest_ms: i64,
+    newest_ms: i64,
+}
+
+impl Times {
+    fn of(config: &TopicConfig, now_ms: i64) -> Self {
+        let any = Self { now_ms, oldest_ms: i64::MIN, newest_ms: i64::MAX };
+        if config.timestamp == TimestampType::LogAppendTime {
+            return any;
+        }
+        let oldest_ms = match config.timestamp_before_max_ms {
+            i64::MAX => i64::MIN,
+            before_ms => now_ms.saturating_sub(before_ms),
+        };
+        Self { oldest_ms, newest_ms: now_ms.saturating_add(config.timestamp_after_max_ms), ..any }
+    }
+
+    /// The setting that allows no such time; a record without a time has -1.
+    fn against(&self, time_ms: i64) -> Option<&'static str> {
+        match time_ms {
+            _ if time_ms > self.newest_ms => Some("message.timestamp.after.max.ms"),
+            0.. if time_ms < self.oldest_ms => Some("message.timestamp.before.max.ms"),
+            _ => None,
+        }
+    }
+
+    fn refusal(&self, time_ms: i64, setting: &str) -> Refusal {
+        let now_ms = self.now_ms;
+        let message = format!(
+            "a record bears the time {time_ms}, it is {now_ms} now: {setting} allows less between them"
+        );
+        Refusal::new(Code::InvalidTimestamp, message)
+    }
+}
 
 /// Checks what a producer sent for one partition; `now_ms` is milliseconds
 /// since 1970.
@@ -21,54 +76,49 @@ pub(crate) fn check_produced(
     config: &TopicConfig,
     batch: &Bytes,
     now_ms: i64,
-) -> Result<BatchHeader, Invalid> {
+) -> Result<BatchHeader, Refusal> {
     if batch.is_empty() {
-        return Err((Code::InvalidRecord, "there are no records".into()));
+        return Err(Refusal::new(Code::InvalidRecord, "there are no records"));
     }
     let header = records::validate_produced(batch, config.max_message_bytes).map_err(refused)?;
-    let own_times = config.timestamp == TimestampType::CreateTime;
-    let newest_ms = now_ms.saturating_add(config.timestamp_after_max_ms);
-    if own_times && header.max_timestamp > newest_ms {
-        return Err(mistimed(header.max_timestamp, now_ms, "message.timestamp.after.max.ms"));
+    let times = Times::of(config, now_ms);
+    let too_new = header.max_timestamp > times.newest_ms;
+    if too_new || times.oldest_ms > i64::MIN || config.cleanup.compacts() {
+        check_records(config, batch, times)?;
     }
-    let oldest_ms = match config.timestamp_before_max_ms {
-        i64::MAX => i64::MIN,
-        before_ms => now_ms.saturating_sub(before_ms),
-    };
-    let bounded = own_times && oldest_ms > i64::MIN;
-    if bounded || config.cleanup.compacts() {
-        check_records(config, batch, if bounded { oldest_ms } else { i64::MIN }, now_ms)?;
+    match times.against(header.max_timestamp).filter(|_| too_new) {
+        Some(setting) => Err(times.refusal(header.max_timestamp, setting)),
+        None => Ok(header),
     }
-    Ok(header)
 }
 
-fn check_records(config: &TopicConfig, batch: &Bytes, oldest_ms: i64, now_ms: i64) -> Result<(), Invalid> {
-    let mut found = None;
+/// Refuses the batch for the first record that is wrong, and tells all that are.
+fn check_records(config: &TopicConfig, batch: &Bytes, times: Times) -> Result<(), Refusal> {
+    let (mut found, mut record_errors, mut batch_index) = (None, Vec::new(), 0);
     let look = |record: Record<'_>| {
-        if config.cleanup.compacts() && record.key.is_none() {
-            let message = "a compacted topic takes records with keys only".to_owned();
-            found.get_or_insert((Code::InvalidRecord, message));
+        let wrong = if config.cleanup.compacts() && record.key.is_none() {
+            let message = "a compacted topic takes records with keys only";
+            found.get_or_insert_with(|| Refusal::new(Code::InvalidRecord, message));
+            Some(message)
+        } else if let Some(setting) = times.against(record.timestamp_ms) {
+            found.get_or_insert_with(|| times.refusal(record.timestamp_ms, setting));
+            Some("the record's time is too far from now")
+        } else {
+            None
+        };
+        if let Some(message) = wrong.filter(|_| record_errors.len() < RECORD_ERRORS_MAX) {
+            record_errors.push(RecordError { batch_index, message });
         }
-        // A record without a time has -1.
-        if (0..oldest_ms).contains(&record.timestamp_ms) {
-            let setting = "message.timestamp.before.max.ms";
-            found.get_or_insert_with(|| mistimed(record.timestamp_ms, now_ms, setting));
-        }
+        batch_index += 1;
         Ok(())
     };
     let inflated_bytes_max = limits::RECORD_BATCH_INFLATED_BYTES_MAX;
     records::for_each_record(batch, inflated_bytes_max, &mut Vec::new(), look).map_err(refused)?;
-    found.map_or(Ok(()), Err)
+    found.map_or(Ok(()), |refusal| Err(Refusal { record_errors, ..refusal }))
 }
 
-fn refused(error: WireError) -> Invalid {
-    (codes::of_batch(&error), error.to_string())
-}
-
-fn mistimed(time_ms: i64, now_ms: i64, setting: &str) -> Invalid {
-    let message =
-        format!("a record bears the time {time_ms}, it is {now_ms} now: {setting} allows less between them");
-    (Code::InvalidTimestamp, message)
+fn refused(error: WireError) -> Refusal {
+    Refusal::new(codes::of_batch(&error), error.to_string())
 }
 
 #[cfg(test)]
@@ -86,7 +136,7 @@ mod tests {
             builder.push(key, Some(b"v"), *time_ms, &[]);
         }
         let batch = builder.finish(Compression::Lz4, None).unwrap();
-        check_produced(config, &batch, NOW_MS).map(drop).map_err(|(code, _)| code)
+        check_produced(config, &batch, NOW_MS).map(drop).map_err(|refusal| refusal.code)
     }
 
     #[test]
@@ -106,6 +156,24 @@ mod tests {
         let config = TopicConfig { cleanup: Cleanup::CompactDelete, ..TopicConfig::default() };
         assert_eq!(checked(&config, &[NOW_MS], Some(b"k")), Ok(()));
         assert_eq!(checked(&config, &[NOW_MS], None), Err(Code::InvalidRecord));
-        assert_eq!(check_produced(&config, &Bytes::new(), NOW_MS).unwrap_err().0, Code::InvalidRecord);
+        assert_eq!(check_produced(&config, &Bytes::new(), NOW_MS).unwrap_err().code, Code::InvalidRecord);
+    }
+
+    #[test]
+    fn every_wrong_record_is_told() {
+        let compacts = TopicConfig { cleanup: Cleanup::Compact, ..TopicConfig::default() };
+        let mut builder = BatchBuilder::new(NOW_MS);
+        for number in 0..9 {
+            let time_ms = if number == 4 { NOW_MS + 7_200_000 } else { NOW_MS };
+            builder.push((number % 3 > 0).then_some(b"k"), Some(b"v"), time_ms, &[]);
+        }
+        let batch = builder.finish(Compression::Zstd, None).unwrap();
+        let told = |config| {
+            let refusal = check_produced(config, &batch, NOW_MS).unwrap_err();
+            let wrong: Vec<i32> = refusal.record_errors.iter().map(|error| error.batch_index).collect();
+            (refusal.code, wrong)
+        };
+        assert_eq!(told(&compacts), (Code::InvalidRecord, vec![0, 3, 4, 6]));
+        assert_eq!(told(&TopicConfig::default()), (Code::InvalidTimestamp, vec![4]));
     }
 }

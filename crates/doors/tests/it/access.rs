@@ -10,15 +10,16 @@ use kafka_protocol::messages::alter_user_scram_credentials_request::{
 use kafka_protocol::messages::create_acls_request::AclCreation;
 use kafka_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use kafka_protocol::messages::describe_client_quotas_request::ComponentData;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_user_scram_credentials_request::UserName;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     AlterClientQuotasRequest, AlterUserScramCredentialsRequest, ApiVersionsRequest, CreateAclsRequest,
     DeleteAclsRequest, DescribeAclsRequest, DescribeClientQuotasRequest, DescribeClusterRequest,
-    DescribeUserScramCredentialsRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
-    ListGroupsRequest, MetadataRequest, ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest,
-    TopicName,
+    DescribeConfigsRequest, DescribeUserScramCredentialsRequest, FindCoordinatorRequest, HeartbeatRequest,
+    InitProducerIdRequest, ListGroupsRequest, MetadataRequest, ProduceRequest, SaslAuthenticateRequest,
+    SaslHandshakeRequest, TopicName,
 };
 use pluvio_access::{Access, UserChange};
 use pluvio_doors::kafka::{Authentication, BrokerOptions, Security};
@@ -202,6 +203,13 @@ async fn a_proof_may_be_asked_for_again() {
     let mut raw = as_user(&server, "kim").await;
     plain(&mut raw, "kim", "kim's password").await.unwrap();
     raw.ask(1, &DescribeClusterRequest::default()).await;
+    let mut admin = as_user(&server, "admin").await;
+    let broker = DescribeConfigsResource::default()
+        .with_resource_type(4)
+        .with_resource_name(text("1"))
+        .with_configuration_keys(Some(vec![text("connections.max.reauth.ms")]));
+    let shown = admin.ask(4, &DescribeConfigsRequest::default().with_resources(vec![broker])).await;
+    assert_eq!(shown.results[0].configs[0].value.as_deref(), Some("3600000"));
     assert_eq!(plain(&mut raw, "admin", "admin's password").await, Err(REFUSED), "another user");
     assert!(raw.receive_frame().await.is_none());
     server.stop().await;

@@ -82,6 +82,23 @@ async fn every_version_of_metadata_makes_and_shows_topics() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_has_an_id_of_its_own_and_keeps_it() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut seen = Vec::new();
+    for dir in [&dir, &dir, &other] {
+        let server = Server::start(dir.path()).await;
+        let mut raw = server.raw().await;
+        let id = raw.ask(1, &DescribeClusterRequest::default()).await.cluster_id.to_string();
+        let told = raw.ask(9, &MetadataRequest::default().with_topics(None)).await.cluster_id;
+        assert_eq!(told.as_deref(), Some(&*id));
+        assert!(id.len() == 22 && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'));
+        seen.push(id);
+        server.stop().await;
+    }
+    assert!(seen[0] == seen[1] && seen[0] != seen[2], "{seen:?}");
+}
+
 async fn setting(raw: &mut Raw, name: &str) -> (String, i8) {
     let resource = DescribeConfigsResource::default()
         .with_resource_type(2)
@@ -123,7 +140,8 @@ async fn settings_are_shown_and_changed() {
         ("retention.ms", 0, Some("never"), 40),
         ("min.insync.replicas", 0, Some("3"), 40),
         ("segment.bytes", 0, Some("1"), 40),
-        ("compression.type", 0, Some("lz4"), 40),
+        ("compression.type", 0, Some("brotli"), 40),
+        ("compression.type", 0, Some("lz4"), 0),
         ("cleanup.policy", 2, Some("compact"), 0),
         ("min.cleanable.dirty.ratio", 2, Some("0.1"), 40),
         ("flush.messages", 0, Some("1000"), 0),
@@ -137,6 +155,9 @@ async fn settings_are_shown_and_changed() {
     assert_eq!(raw.ask(1, &change("cleanup.policy", 3, Some("compact"))).await.responses[0].error_code, 0);
     assert_eq!(setting(&mut raw, "cleanup.policy").await, ("delete".into(), 5));
     assert_eq!(setting(&mut raw, "flush.messages").await, ("1000".into(), 1));
+    assert_eq!(setting(&mut raw, "compression.type").await, ("lz4".into(), 1));
+    assert_eq!(raw.ask(1, &change("compression.type", 1, None)).await.responses[0].error_code, 0);
+    assert_eq!(setting(&mut raw, "compression.type").await, ("producer".into(), 5));
     server.stop().await;
 }
 

@@ -8,8 +8,9 @@ use kafka_protocol::messages::offset_commit_request::{
 };
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    OffsetCommitRequest, SyncGroupRequest, TopicName,
+    DeleteGroupsRequest, DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
+    JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, SyncGroupRequest,
+    TopicName,
 };
 
 use crate::harness::{Raw, Server, text};
@@ -120,6 +121,32 @@ async fn two_members_share_and_one_takes_over() {
     assert_eq!(heartbeat(&mut two, &joined).await, 27);
     let alone = two.ask(7, &join(&two_id)).await;
     assert_eq!((alone.generation_id, alone.leader, alone.members.len()), (3, text(&two_id), 1));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_group_stays_and_its_generations_rise() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let mut raw = server.raw().await;
+    let mut generations = Vec::new();
+    for _ in 0..2 {
+        let member = enter(&mut raw).await;
+        generations.push(raw.ask(7, &join(&member)).await.generation_id);
+        let leaving = MemberIdentity::default().with_member_id(text(&member));
+        let leave = LeaveGroupRequest::default().with_group_id(id()).with_members(vec![leaving]);
+        assert_eq!(raw.ask(3, &leave).await.members[0].error_code, 0);
+    }
+    assert_eq!(generations, [1, 3]);
+    let listed = raw.ask(5, &ListGroupsRequest::default()).await.groups;
+    assert_eq!(listed.len(), 1);
+    assert_eq!((&*listed[0].group_state, &*listed[0].protocol_type), ("Empty", "consumer"));
+    let described = raw.ask(6, &DescribeGroupsRequest::default().with_groups(vec![id()])).await.groups;
+    assert_eq!((described[0].error_code, &*described[0].group_state), (0, "Empty"));
+    let delete = DeleteGroupsRequest::default().with_groups_names(vec![id()]);
+    assert_eq!(raw.ask(2, &delete).await.results[0].error_code, 0);
+    assert_eq!(raw.ask(2, &delete).await.results[0].error_code, 69);
+    assert!(raw.ask(5, &ListGroupsRequest::default()).await.groups.is_empty());
     server.stop().await;
 }
 

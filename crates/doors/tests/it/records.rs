@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError as Code;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{ProduceRequest, TopicName};
 use pluvio_doors::kafka::BrokerOptions;
 use pluvio_eventlog::LogOptions;
 use pluvio_kafka_client::{Client, ClientError};
 use pluvio_wire_kafka::Compression;
+use pluvio_wire_kafka::records::{BatchBuilder, parse_header};
 
-use crate::harness::{Server, batch, batch_of, read};
+use crate::harness::{Server, batch, batch_of, read, text};
 
 fn code(error: ClientError) -> Code {
     match error {
@@ -51,6 +54,33 @@ async fn every_compression_and_acknowledgement() {
     // A fetch from the middle of a batch gives the whole batch.
     let middle = client.fetch("rain", 0, 3, 1000, 1).await.unwrap();
     assert_eq!(read(&middle.records).len(), 2);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_compresses_what_comes_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let client = server.client().await;
+    let codecs =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    for (named, wanted) in ["none", "gzip", "snappy", "lz4", "zstd"].into_iter().zip(codecs) {
+        client.create_topic("rain", 1, &[("compression.type", named)]).await.unwrap();
+        for (index, codec) in codecs.into_iter().enumerate() {
+            let sent =
+                sent(&client, batch_of(&["one", "two"], codec, Some((9, 0, index as i32 * 2))), -1).await;
+            assert_eq!(sent.unwrap(), index as i64 * 2);
+        }
+        let mut records = &client.fetch("rain", 0, 0, 1000, 1 << 20).await.unwrap().records[..];
+        let values: Vec<String> = read(records).into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, ["one", "two"].repeat(5));
+        while !records.is_empty() {
+            let header = parse_header(records).unwrap();
+            assert_eq!((header.compression().unwrap(), header.producer_id), (wanted, 9));
+            records = &records[header.total_bytes()..];
+        }
+        client.delete_topic("rain").await.unwrap();
+    }
     server.stop().await;
 }
 
@@ -134,6 +164,24 @@ async fn a_compacted_topic_wants_keys() {
     client.create_topic("rain", 1, &[("cleanup.policy", "compact")]).await.unwrap();
     let refused = sent(&client, batch_of(&["x"], Compression::Lz4, None), 1).await.unwrap_err();
     assert_eq!(code(refused), Code::InvalidRecord);
+    let mut builder = BatchBuilder::new(1_700_000_000_000);
+    for key in [Some(&b"k"[..]), None, Some(&b"k"[..]), None] {
+        builder.push(key, Some(b"v"), 1_700_000_000_000, &[]);
+    }
+    let batch = builder.finish(Compression::Gzip, None).unwrap();
+    let partition = PartitionProduceData::default().with_records(Some(batch));
+    let topic =
+        TopicProduceData::default().with_name(TopicName(text("rain"))).with_partition_data(vec![partition]);
+    let request = ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]);
+    let mut raw = server.raw().await;
+    for version in 3..=12 {
+        let answer = raw.ask(version, &request).await;
+        let partition = &answer.responses[0].partition_responses[0];
+        let wrong: Vec<i32> = partition.record_errors.iter().map(|error| error.batch_index).collect();
+        assert_eq!(partition.error_code, Code::InvalidRecord.code(), "version {version}");
+        assert_eq!(wrong, if version >= 8 { vec![1, 3] } else { vec![] });
+        assert_eq!(partition.error_message.is_some(), version >= 8);
+    }
     server.stop().await;
 }
 

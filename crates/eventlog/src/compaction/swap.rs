@@ -55,6 +55,9 @@ impl Partition {
         let mut segments = self.segments.write();
         let from = segments.partition_point(|known| known.base_offset < base_offset);
         segments.splice(from..from + old.len(), [segment]);
+        drop(segments);
+        // Memory still has what fell out.
+        self.shared.tails.drop_before(&self.topic.tail, &self.tail, end);
         Ok(())
     }
 

@@ -4,6 +4,8 @@ use crate::rig::{Rig, batch, batch_of, offsets, read_all, stored};
 use bytes::Bytes;
 use pluvio_eventlog::{LogError, TimestampType};
 use pluvio_foundation::ErrorKind;
+use pluvio_wire_kafka::Compression;
+use pluvio_wire_kafka::records::{BatchBuilder, parse_header, validate_produced};
 
 #[test]
 fn what_goes_in_comes_out() {
@@ -194,4 +196,43 @@ fn the_logs_own_time_is_written_into_the_batch() {
     log.close();
     let (_log, partition) = rig.reopen();
     assert_eq!(partition.offset_for_time(1).unwrap(), Some((0, 77_000)));
+}
+
+#[test]
+fn a_topic_has_the_compression_it_asks_for() {
+    let mut rig = Rig::without_tail();
+    rig.topic.compression = Some(Compression::Zstd);
+    let (_log, partition) = rig.with_topic();
+    let sent = batch_of(5, 7, 300, 1000, Some((3, 1, 0)));
+    assert_eq!(partition.append(sent.clone()).unwrap().last_offset, 4);
+    assert!(partition.append(sent.clone()).unwrap().duplicate);
+    let stored = partition.read(0, 0).unwrap().batches.remove(0);
+    let (is, was) = (validate_produced(&stored.bytes, 1000).unwrap(), parse_header(&sent).unwrap());
+    assert_eq!((is.compression().unwrap(), is.total_bytes()), (Compression::Zstd, stored.bytes.len()));
+    assert!(stored.bytes.len() < sent.len() / 2);
+    assert_eq!(
+        (is.producer_id, is.producer_epoch, is.base_sequence, is.records_count, is.max_timestamp),
+        (was.producer_id, was.producer_epoch, was.base_sequence, was.records_count, was.max_timestamp)
+    );
+}
+
+#[test]
+fn the_size_that_counts_is_also_the_one_after_compressing_anew() {
+    let mut rig = Rig::new();
+    rig.topic.compression = Some(Compression::None);
+    rig.topic.max_message_bytes = 1_000;
+    let (_log, partition) = rig.with_topic();
+    let of = |bytes: usize| {
+        let mut builder = BatchBuilder::new(1000);
+        builder.push(None, Some(&vec![1; bytes]), 1000, &[]);
+        builder.finish(Compression::Lz4, None).unwrap()
+    };
+    assert_eq!(partition.append(of(900)).unwrap().last_offset, 0);
+    let refused = partition.append(of(1_000)).unwrap_err();
+    assert!(matches!(refused, LogError::TooLarge { bytes_max: 1_000, .. }), "{refused}");
+    let mut noise = of(900).to_vec();
+    noise[61..].fill(0xee);
+    let refused = partition.append(noise.into()).unwrap_err();
+    assert!(matches!(refused, LogError::InvalidBatch { .. }), "{refused}");
+    assert_eq!(partition.end_offset(), 1);
 }

@@ -87,6 +87,22 @@ fn state(partition: &Partition) -> BTreeMap<String, String> {
 }
 
 #[test]
+fn memory_does_not_serve_what_is_gone() {
+    let mut rig = Rig::new();
+    rig.topic = compacted();
+    let (log, partition) = rig.with_topic();
+    for round in 0..50 {
+        partition.append(batch(&rig, &[("a", Some(&format!("value {round}")))], None)).unwrap();
+    }
+    assert_eq!(events(&read_all(&partition, 3_000)).len(), 50);
+    close_segment(&rig, &log, &partition);
+    let left = events(&read_all(&partition, 3_000));
+    assert_eq!(left, [(49, "a".to_owned(), Some("value 49".to_owned()))]);
+    // What was not compacted is in memory still.
+    assert!(rig.metrics.cell("log_tail_bytes", "").get() > 4_000);
+}
+
+#[test]
 fn the_newest_of_each_key_stays() {
     for codec in [Compression::None, Compression::Lz4, Compression::Zstd] {
         let rig = rig();

@@ -60,13 +60,13 @@ pub fn decode(body: &Bytes) -> Result<ProducedPartition, WireError> {
     }
     let (index, error_code, base_offset) = (reader.int32()?, reader.int16()?, reader.int64()?);
     let (log_append_time_ms, log_start_offset) = (reader.int64()?, reader.int64()?);
-    let error_message = None;
     Ok(ProducedPartition {
         index,
         error_code,
         base_offset,
         log_append_time_ms,
         log_start_offset,
-        error_message,
+        record_errors: Vec::new(),
+        error_message: None,
     })
 }

@@ -28,6 +28,7 @@ mod builder;
 mod header;
 mod iterate;
 mod marker;
+mod recompress;
 mod retain;
 
 pub use builder::BatchBuilder;
@@ -36,4 +37,5 @@ pub use header::{
 };
 pub use iterate::{HeaderIter, Record, RecordIter, for_each_record, records};
 pub use marker::{EndMarker, end_marker, read_end_marker};
+pub use recompress::recompress;
 pub use retain::{Retained, retain_records, set_append_time};

@@ -10,7 +10,7 @@ use pluvio_wire_kafka::client::fetch::{Limits, Wanted};
 use pluvio_wire_kafka::client::produce::Terms;
 use pluvio_wire_kafka::fetch::{self, FetchedPartition, FetchedTopic};
 use pluvio_wire_kafka::frame::{self, LENGTH_BYTES};
-use pluvio_wire_kafka::produce::{self, ProducedPartition, ProducedTopic};
+use pluvio_wire_kafka::produce::{self, ProducedPartition, ProducedTopic, RecordError};
 use pluvio_wire_kafka::{Request, TopicRef, client};
 use proptest::prelude::*;
 
@@ -68,6 +68,7 @@ fn produce_responses_of_all_versions() {
             base_offset: 100,
             log_append_time_ms: 77,
             log_start_offset: 50,
+            record_errors: [1, 3].map(|batch_index| RecordError { batch_index, message: "late" }).to_vec(),
             error_message: Some("late".into()),
         };
         let topics = [ProducedTopic { topic: topic_ref(version), partitions: vec![partition] }];
@@ -86,6 +87,11 @@ fn produce_responses_of_all_versions() {
         }
         if version >= 8 {
             assert_eq!(partition.error_message.as_deref(), Some("late"));
+            let told = partition
+                .record_errors
+                .iter()
+                .map(|error| (error.batch_index, error.batch_index_error_message.as_deref()));
+            assert_eq!(told.collect::<Vec<_>>(), [(1, Some("late")), (3, Some("late"))]);
         }
     }
 }
@@ -199,6 +205,7 @@ fn the_client_and_the_door_understand_each_other() {
         base_offset: 8,
         log_append_time_ms: -1,
         log_start_offset: 0,
+        record_errors: Vec::new(),
         error_message: None,
     };
     let topics = [ProducedTopic { topic: request.topics[0].topic.clone(), partitions: vec![sent.clone()] }];

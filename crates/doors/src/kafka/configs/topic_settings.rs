@@ -2,6 +2,7 @@
 //! changed.
 
 use pluvio_eventlog::{Cleanup, LogOptions, TimestampType, TopicConfig};
+use pluvio_wire_kafka::Compression;
 
 use crate::kafka::broker::BrokerOptions;
 
@@ -94,6 +95,25 @@ const DEFINITIONS: &[Definition] = &[
         get: |config| config.max_message_bytes.to_string(),
         set: |config, value| {
             config.max_message_bytes = usize::try_from(number(value, 0)?).unwrap_or(usize::MAX);
+            Ok(())
+        },
+    },
+    Definition {
+        name: "compression.type",
+        kind: Kind::Text,
+        meaning: "producer: batches are stored as they come; gzip, snappy, lz4, zstd, uncompressed: batches \
+                  that come otherwise are compressed anew.",
+        get: |config| match config.compression {
+            None => "producer".to_owned(),
+            Some(Compression::None) => UNCOMPRESSED.to_owned(),
+            Some(codec) => codec.name().to_owned(),
+        },
+        set: |config, value| {
+            config.compression = match value.trim() {
+                "producer" => None,
+                UNCOMPRESSED => Some(Compression::None),
+                name => Some(Compression::from_name(name).ok_or(CODECS)?),
+            };
             Ok(())
         },
     },
@@ -198,11 +218,13 @@ const DEFINITIONS: &[Definition] = &[
     },
 ];
 
+/// What topics call what producers call `none`; that is taken too.
+const UNCOMPRESSED: &str = "uncompressed";
+const CODECS: &str = "allowed are producer, uncompressed, gzip, snappy, lz4 and zstd";
 const POLICIES: &str = "allowed are delete, compact, and both";
 
 /// Kafka's settings that have one value here.
 const FIXED: &[(&str, Kind, &str, &str)] = &[
-    ("compression.type", Kind::Text, "producer", "Batches are stored as the producer compressed them."),
     ("min.insync.replicas", Kind::Int, "1", "There is one replica."),
     ("unclean.leader.election.enable", Kind::Boolean, "false", "There is one replica."),
     ("file.delete.delay.ms", Kind::Long, "0", "Files are removed at once."),
@@ -314,6 +336,18 @@ fn own_of_broker(options: &BrokerOptions, log: &LogOptions) -> Vec<Setting> {
             Kind::Int,
             (options.offsets_retention_ms / 60_000).to_string(),
             "Committed offsets of a group without members are kept this long.",
+        ),
+        setting(
+            "group.initial.rebalance.delay.ms",
+            Kind::Int,
+            options.group_initial_delay_ms.to_string(),
+            "How long a group that was empty waits for more members, in milliseconds.",
+        ),
+        setting(
+            "connections.max.reauth.ms",
+            Kind::Long,
+            options.security.as_ref().map_or(0, |security| security.session_lifetime_ms).to_string(),
+            "How long a password proves who a client is, in milliseconds; 0: as long as it is connected.",
         ),
         setting(
             "socket.request.max.bytes",
@@ -429,6 +463,11 @@ mod tests {
             ("message.timestamp.after.max.ms", "8"),
             ("flush.messages", "10000"),
             ("flush.ms", "200"),
+            ("compression.type", "uncompressed"),
+            ("compression.type", "gzip"),
+            ("compression.type", "snappy"),
+            ("compression.type", "lz4"),
+            ("compression.type", "zstd"),
         ] {
             let mut config = TopicConfig::default();
             apply(&mut config, &TopicConfig::default(), name, &set(value)).unwrap();
@@ -457,6 +496,7 @@ mod tests {
         assert!(refused("retention.ms", "soon").contains("whole number"));
         assert!(refused("cleanup.policy", "burn").contains("allowed are delete"));
         assert!(refused("min.cleanable.dirty.ratio", "2").contains("from 0 to 1"));
+        assert!(refused("compression.type", "brotli").contains("allowed are producer"));
         assert!(refused("min.insync.replicas", "2").contains("always 1"));
         assert!(refused("no.such.thing", "2").contains("not a setting"));
     }

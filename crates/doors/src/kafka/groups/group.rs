@@ -33,10 +33,19 @@ pub(crate) struct Group {
     pending: HashMap<String, u64>,
     /// When preparing or completing ends at the latest.
     deadline_ms: u64,
-    /// Until when a new group waits for more members though all have joined.
-    hold_until_ms: u64,
+    /// While a group that was empty waits for more members.
+    hold: Option<Hold>,
     initial_delay_ms: u64,
     members_max: usize,
+}
+
+/// The wait for more members though all that there are have joined.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    began_ms: u64,
+    until_ms: u64,
+    /// Whether somebody came since it was last made longer.
+    joined: bool,
 }
 
 impl Group {
@@ -50,7 +59,7 @@ impl Group {
             members: BTreeMap::new(),
             pending: HashMap::new(),
             deadline_ms: 0,
-            hold_until_ms: 0,
+            hold: None,
             initial_delay_ms,
             members_max,
         }
@@ -132,6 +141,9 @@ impl Group {
         member.joining = Some(answer);
         member.touch(now_ms);
         self.members.insert(id, member);
+        if let Some(hold) = &mut self.hold {
+            hold.joined = true;
+        }
         self.rebalance(now_ms);
     }
 
@@ -205,16 +217,17 @@ impl Group {
     /// Begins a new generation, or goes on preparing it.
     fn rebalance(&mut self, now_ms: u64) {
         if self.state != State::Preparing {
-            let delay_ms = if self.state == State::Empty { self.initial_delay_ms } else { 0 };
             for member in self.members.values_mut() {
                 if let Some(answer) = member.syncing.take() {
                     let _ = answer.send(Err(Code::RebalanceInProgress));
                     member.touch(now_ms);
                 }
             }
+            let waits = self.state == State::Empty && self.initial_delay_ms > 0;
+            let until_ms = now_ms + if waits { self.initial_delay_ms } else { self.longest_rebalance_ms() };
+            self.hold = waits.then_some(Hold { began_ms: now_ms, until_ms, joined: false });
+            self.deadline_ms = until_ms;
             self.state = State::Preparing;
-            self.hold_until_ms = now_ms + delay_ms;
-            self.deadline_ms = now_ms + if delay_ms > 0 { delay_ms } else { self.longest_rebalance_ms() };
         }
         self.complete_if_all_joined(now_ms);
     }
@@ -225,13 +238,29 @@ impl Group {
 
     fn complete_if_all_joined(&mut self, now_ms: u64) {
         let all = self.pending.is_empty() && self.members.values().all(|member| member.joining.is_some());
-        if self.state == State::Preparing && all && now_ms >= self.hold_until_ms {
+        let held = self.hold.is_some_and(|hold| now_ms < hold.until_ms) && !self.members.is_empty();
+        if self.state == State::Preparing && all && !held {
             self.complete(now_ms);
         }
     }
 
+    /// A new group to which somebody came while it waited waits as long again,
+    /// but in all no longer than members have to join.
+    fn hold_longer(&mut self, now_ms: u64) -> bool {
+        let longest_ms = self.longest_rebalance_ms();
+        let Some(hold) = &mut self.hold else { return false };
+        let until_ms = (hold.began_ms + longest_ms).min(now_ms + self.initial_delay_ms);
+        let longer = std::mem::take(&mut hold.joined) && until_ms > now_ms;
+        if longer {
+            hold.until_ms = until_ms;
+            self.deadline_ms = until_ms;
+        }
+        longer
+    }
+
     /// Ends preparing with those who have joined.
     fn complete(&mut self, now_ms: u64) {
+        self.hold = None;
         self.members.retain(|_, member| member.joining.is_some() || member.instance_id.is_some());
         // Static members that are all away have until their sessions end.
         if !self.members.is_empty() && !self.members.values().any(|member| member.joining.is_some()) {
@@ -429,8 +458,7 @@ impl Group {
         } else if pending_before != self.pending.len() {
             self.complete_if_all_joined(now_ms);
         }
-        if self.state == State::Preparing && self.deadline_ms <= now_ms {
-            self.pending.clear();
+        if self.state == State::Preparing && self.deadline_ms <= now_ms && !self.hold_longer(now_ms) {
             self.complete(now_ms);
         }
     }

@@ -244,8 +244,38 @@ fn a_new_group_may_wait_for_more_members() {
     assert!(of_a.try_recv().is_err() && of_b.try_recv().is_err());
     assert_eq!(group.next_deadline_ms(), Some(50));
     group.on_time(50);
+    // Somebody came, so others may: once more, up to the time to join of 100.
+    let mut of_c = join(&mut group, 70, "c");
+    assert_eq!(group.next_deadline_ms(), Some(100));
+    group.on_time(99);
+    assert!(of_a.try_recv().is_err() && of_c.try_recv().is_err());
+    group.on_time(100);
+    assert_eq!(of_a.try_recv().unwrap().unwrap().members.len(), 3);
+    assert!(of_b.try_recv().unwrap().is_ok() && of_c.try_recv().unwrap().is_ok());
+    // A group that has members does not wait.
+    let mut of_d = join(&mut group, 101, "d");
+    let _others = ["a", "b", "c"].map(|id| join(&mut group, 101, id));
+    assert_eq!(of_d.try_recv().unwrap().unwrap().generation, 2);
+}
+
+#[test]
+fn a_new_group_waits_no_longer_when_nobody_comes_or_all_go() {
+    let mut group = Group::new(50, 10);
+    let mut of_a = join(&mut group, 0, "a");
+    let first = Joining { id_first: true, ..joining("", &["range"]) };
+    assert_eq!(refused(join_as(&mut group, 45, "b", first)), Code::MemberIdRequired);
+    group.on_time(50);
+    assert_eq!(of_a.try_recv().unwrap().unwrap().members.len(), 1);
+    // Who was given an id before may still come with it.
+    let _of_b = join_as(&mut group, 51, "b", joining("b", &["range"]));
+    let mut of_a = join(&mut group, 52, "a");
     assert_eq!(of_a.try_recv().unwrap().unwrap().members.len(), 2);
-    assert!(of_b.try_recv().unwrap().is_ok());
+    group.leave(60, "a", None).unwrap();
+    group.leave(60, "b", None).unwrap();
+    assert_eq!(group.state, State::Empty);
+    let _of_c = join(&mut group, 70, "c");
+    group.leave(71, "c", None).unwrap();
+    assert_eq!((group.state, group.next_deadline_ms()), (State::Empty, None));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Consumer groups: who shares the partitions of which topics. The machine of
 //! the classic protocol is in `group`, its requests in `requests`; that of
 //! KIP-848's in `consumer`. Here is the registry, and what lets time pass for
-//! each group. A group without members may change its protocol.
+//! each group. A group that lost its members stays, so that its generations
+//! rise on, for as long as committed offsets would; it may change its protocol.
+//! Beyond the limit of groups those go first that are empty for longest.
 //!
 //! Groups live in memory: after a restart the members join again, as they
 //! would after any change of coordinator. What they committed is durable
@@ -30,12 +32,11 @@ use state::State;
 /// What consumers call what they share.
 const CONSUMER: &str = "consumer";
 
-/// All groups that have members.
+/// All groups that have members, or had lately.
 #[derive(Debug)]
 pub(crate) struct Groups {
     slots: Mutex<HashMap<String, Slot>>,
-    /// When groups lost their last members, on the clock that never goes back.
-    emptied_ms: Mutex<HashMap<String, u64>>,
+    retention_ms: u64,
     groups_max: usize,
     members_max: usize,
     initial_delay_ms: u64,
@@ -49,6 +50,9 @@ struct Slot {
     wake: Arc<Notify>,
     /// Whether somebody does.
     driven: bool,
+    /// When it lost its last member, on the clock that never goes back; none
+    /// while somebody lets time pass for it.
+    emptied_ms: Option<u64>,
 }
 
 /// A group of either protocol.
@@ -63,6 +67,18 @@ impl Kind {
         match self {
             Self::Classic(group) => group.is_idle(),
             Self::Consumer(group) => group.is_idle(),
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        self.was_used() || !self.is_idle()
+    }
+
+    /// Whether it ever had a member.
+    fn was_used(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.generation > 0,
+            Self::Consumer(group) => group.epoch > 0,
         }
     }
 
@@ -94,7 +110,7 @@ impl Groups {
     pub fn new(options: &BrokerOptions) -> Self {
         Self {
             slots: Mutex::default(),
-            emptied_ms: Mutex::default(),
+            retention_ms: u64::try_from(options.offsets_retention_ms).unwrap_or(0),
             groups_max: options.groups_max,
             members_max: options.group_members_max,
             initial_delay_ms: options.group_initial_delay_ms,
@@ -106,7 +122,7 @@ impl Groups {
         }
     }
 
-    /// Works on a classic group that has members.
+    /// Works on a classic group.
     pub fn with<T>(&self, name: &str, work: impl FnOnce(&mut Group) -> T) -> Option<T> {
         let mut slots = self.slots.lock();
         let slot = slots.get_mut(name)?;
@@ -120,15 +136,13 @@ impl Groups {
     /// somebody must now let time pass for it.
     fn with_new<T>(&self, name: &str, work: impl FnOnce(&mut Group) -> T) -> Result<(T, bool), Code> {
         let mut slots = self.slots.lock();
-        let classic = || Kind::Classic(Group::new(self.initial_delay_ms, self.members_max));
-        let slot = self.slot(&mut slots, name, classic)?;
+        let slot = self.slot(&mut slots, name, || self.classic())?;
         if matches!(slot.kind, Kind::Consumer(_)) && slot.kind.is_idle() {
-            slot.kind = classic();
+            slot.kind = self.classic();
         }
         let Kind::Classic(group) = &mut slot.kind else { return Err(Code::InconsistentGroupProtocol) };
         let done = work(group);
-        slot.wake.notify_one();
-        Ok((done, !std::mem::replace(&mut slot.driven, true)))
+        Ok((done, slot.drive()))
     }
 
     /// Works on a group of the consumer protocol. If `join`, one is made if it
@@ -154,8 +168,7 @@ impl Groups {
         let Kind::Consumer(group) = &mut slot.kind else { return Err(Code::GroupIdNotFound) };
         let done = work(group);
         slot.wake.notify_one();
-        let undriven = join && !std::mem::replace(&mut slot.driven, true);
-        Ok((done, undriven))
+        Ok((done, join && slot.drive()))
     }
 
     fn slot<'a>(
@@ -164,11 +177,11 @@ impl Groups {
         name: &str,
         kind: impl FnOnce() -> Kind,
     ) -> Result<&'a mut Slot, Code> {
-        if !slots.contains_key(name) && slots.len() >= self.groups_max {
+        if !slots.contains_key(name) && slots.len() >= self.groups_max && !forget_oldest(slots) {
             tracing::warn!(groups_max = self.groups_max, "too many consumer groups; one was refused");
             return Err(Code::CoordinatorNotAvailable);
         }
-        let new = || Slot { kind: kind(), wake: Arc::default(), driven: false };
+        let new = || Slot { kind: kind(), wake: Arc::default(), driven: false, emptied_ms: None };
         Ok(slots.entry(name.to_owned()).or_insert_with(new))
     }
 
@@ -202,9 +215,9 @@ impl Groups {
         }
     }
 
-    /// Whether the group has members.
-    pub fn is_active(&self, name: &str) -> bool {
-        self.slots.lock().get(name).is_some_and(|slot| !slot.kind.is_idle())
+    /// Whether the group has members, or had lately.
+    pub fn is_known(&self, name: &str) -> bool {
+        self.slots.lock().get(name).is_some_and(|slot| slot.kind.is_known())
     }
 
     /// Whether the group has members of the consumer protocol.
@@ -231,34 +244,39 @@ impl Groups {
         }
     }
 
-    /// The names of all groups that have members.
-    pub fn active(&self) -> std::collections::HashSet<String> {
-        let slots = self.slots.lock();
-        slots.iter().filter(|(_, slot)| !slot.kind.is_idle()).map(|(name, _)| name.clone()).collect()
-    }
-
     /// The names of all groups that have members, or had since then.
     pub fn active_since(&self, since_ms: u64) -> std::collections::HashSet<String> {
-        let mut active = self.active();
-        let emptied = self.emptied_ms.lock();
-        active.extend(emptied.iter().filter(|(_, at_ms)| **at_ms >= since_ms).map(|(name, _)| name.clone()));
-        active
-    }
-
-    fn note_emptied(&self, name: &str, now_ms: u64) {
-        let mut emptied = self.emptied_ms.lock();
-        if emptied.len() >= self.groups_max
-            && let Some(oldest) =
-                emptied.iter().min_by_key(|(_, at_ms)| **at_ms).map(|(name, _)| name.clone())
-        {
-            emptied.remove(&oldest);
-        }
-        emptied.insert(name.to_owned(), now_ms);
-    }
-
-    /// All groups that have members.
-    fn list(&self) -> Vec<Listed> {
         let slots = self.slots.lock();
+        let active = slots.iter().filter(|(_, slot)| slot.emptied_ms.is_none_or(|at_ms| at_ms >= since_ms));
+        active.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Forgets a group without members; tells whether it was there.
+    fn forget(&self, name: &str) -> Result<bool, Code> {
+        let mut slots = self.slots.lock();
+        let Some(slot) = slots.get_mut(name) else { return Ok(false) };
+        if !slot.kind.is_idle() {
+            return Err(Code::NonEmptyGroup);
+        }
+        let was_used = slot.kind.was_used();
+        match slot.driven {
+            // Whoever lets time pass for it takes it away.
+            true => slot.kind = self.classic(),
+            false => _ = slots.remove(name),
+        }
+        Ok(was_used)
+    }
+
+    fn classic(&self) -> Kind {
+        Kind::Classic(Group::new(self.initial_delay_ms, self.members_max))
+    }
+
+    /// All groups, but for those that are empty for too long or never had a
+    /// member.
+    fn list(&self, now_ms: u64) -> Vec<Listed> {
+        let mut slots = self.slots.lock();
+        let since_ms = now_ms.saturating_sub(self.retention_ms);
+        slots.retain(|_, slot| slot.emptied_ms.is_none_or(|at_ms| at_ms >= since_ms));
         let shown = |(name, slot): (&String, &Slot)| match &slot.kind {
             Kind::Classic(group) => Listed::classic(name, group.state.name(), group.protocol_type.clone()),
             Kind::Consumer(group) => Listed {
@@ -268,23 +286,42 @@ impl Groups {
                 group_type: "Consumer",
             },
         };
-        slots.iter().map(shown).collect()
+        slots.iter().filter(|(_, slot)| slot.kind.is_known()).map(shown).collect()
     }
 
-    /// Does what is due; tells when the next thing is, or forgets the group.
+    /// Does what is due; tells when the next thing is, unless the group is empty.
     fn tick(&self, name: &str, now_ms: u64) -> Option<(u64, Arc<Notify>)> {
         let mut slots = self.slots.lock();
         let slot = slots.get_mut(name)?;
         slot.kind.on_time(now_ms);
         match slot.kind.next_deadline_ms() {
             Some(deadline_ms) if !slot.kind.is_idle() => Some((deadline_ms, Arc::clone(&slot.wake))),
+            _ if slot.kind.was_used() => {
+                (slot.driven, slot.emptied_ms) = (false, Some(now_ms));
+                None
+            }
             _ => {
                 slots.remove(name);
-                self.note_emptied(name, now_ms);
                 None
             }
         }
     }
+}
+
+impl Slot {
+    /// Has whoever lets time pass for it look; tells whether nobody does yet.
+    fn drive(&mut self) -> bool {
+        self.wake.notify_one();
+        self.emptied_ms = None;
+        !std::mem::replace(&mut self.driven, true)
+    }
+}
+
+/// Makes room for a group; false if none is empty.
+fn forget_oldest(slots: &mut HashMap<String, Slot>) -> bool {
+    let empty = slots.iter().filter_map(|(name, slot)| Some((slot.emptied_ms?, name)));
+    let Some(oldest) = empty.min().map(|(_, name)| name.clone()) else { return false };
+    slots.remove(&oldest).is_some()
 }
 
 impl Listed {
@@ -324,20 +361,72 @@ async fn drive(broker: Arc<Broker>, name: String) {
 mod tests {
     use super::*;
 
+    fn joins(groups: &Groups, name: &str) -> Result<i32, Code> {
+        let joining = member::Joining {
+            member_id: String::new(),
+            instance_id: None,
+            client_id: "c".into(),
+            client_host: "/h".into(),
+            session_timeout_ms: 1_000,
+            rebalance_timeout_ms: 1_000,
+            protocol_type: CONSUMER.into(),
+            protocols: vec![("range".into(), bytes::Bytes::new())],
+            id_first: false,
+            may_skip: false,
+        };
+        let (answer, mut answered) = tokio::sync::oneshot::channel();
+        groups.with_new(name, |group| group.join(0, joining, "m".into(), answer))?;
+        Ok(answered.try_recv().unwrap().unwrap().generation)
+    }
+
+    /// The group gets a member and loses it.
+    fn used(groups: &Groups, name: &str, at_ms: u64) -> i32 {
+        let generation = joins(groups, name).unwrap();
+        groups.with(name, |group| group.leave(at_ms, "m", None)).unwrap().unwrap();
+        assert!(groups.tick(name, at_ms).is_none());
+        generation
+    }
+
+    fn sorted(names: impl IntoIterator<Item = String>) -> Vec<String> {
+        let mut names: Vec<String> = names.into_iter().collect();
+        names.sort();
+        names
+    }
+
     #[test]
     fn groups_that_lost_their_members_lately_are_remembered_up_to_the_limit() {
-        let options = BrokerOptions { groups_max: 2, ..BrokerOptions::default() };
+        let options = BrokerOptions { groups_max: 2, offsets_retention_ms: 100, ..BrokerOptions::default() };
         let groups = Groups::new(&options);
         for (at_ms, name) in [(100, "a"), (200, "b")] {
-            groups.note_emptied(name, at_ms);
+            used(&groups, name, at_ms);
         }
-        let since = |since_ms| {
-            let mut names: Vec<String> = groups.active_since(since_ms).into_iter().collect();
-            names.sort();
-            names
-        };
+        let since = |since_ms| sorted(groups.active_since(since_ms));
         assert_eq!((since(100), since(101)), (vec!["a".into(), "b".into()], vec!["b".to_owned()]));
-        groups.note_emptied("c", 300);
+        used(&groups, "c", 300);
         assert_eq!(since(0), ["b", "c"]);
+        let listed = |now_ms| groups.list(now_ms).into_iter().map(|it| (it.name, it.state));
+        assert_eq!(
+            listed(300).collect::<HashMap<_, _>>(),
+            [("b", "Empty"), ("c", "Empty")].map(|(name, state)| (name.to_owned(), state)).into()
+        );
+        assert_eq!(sorted(listed(301).map(|(name, _)| name)), ["c"]);
+        // Those with members are not given up for others.
+        for name in ["c", "d"] {
+            joins(&groups, name).unwrap();
+        }
+        assert_eq!(joins(&groups, "e"), Err(Code::CoordinatorNotAvailable));
+    }
+
+    #[test]
+    fn generations_rise_on_until_the_group_is_deleted() {
+        let groups = Groups::new(&BrokerOptions::default());
+        assert_eq!((used(&groups, "a", 1), used(&groups, "a", 2)), (1, 3));
+        joins(&groups, "a").unwrap();
+        assert_eq!(groups.forget("a"), Err(Code::NonEmptyGroup));
+        groups.with("a", |group| group.leave(3, "m", None)).unwrap().unwrap();
+        assert_eq!((groups.forget("a"), groups.forget("a")), (Ok(true), Ok(false)));
+        assert!(groups.list(3).is_empty());
+        assert!(groups.tick("a", 3).is_none());
+        assert_eq!(used(&groups, "a", 4), 1);
     }
 }

@@ -249,9 +249,8 @@ fn described(version: i16, group: &mut Group) -> DescribedGroup {
 
 /// Carries out a ListGroups.
 pub(crate) fn list(call: &Call, request: &ListGroupsRequest) -> ListGroupsResponse {
-    let mut groups = call.broker.groups.list();
-    let active = call.broker.groups.active();
-    let stored = call.broker.offsets.groups().into_iter().filter(|name| !active.contains(name));
+    let mut groups = call.broker.groups.list(call.broker.monotonic_ms());
+    let stored = call.broker.offsets.groups().into_iter();
     groups.extend(stored.map(|name| Listed::classic(&name, State::Empty.name(), String::new())));
     groups.sort_by(|one, other| one.name.cmp(&other.name));
     groups.dedup_by(|one, other| one.name == other.name);
@@ -281,10 +280,10 @@ pub(crate) fn list(call: &Call, request: &ListGroupsRequest) -> ListGroupsRespon
 pub(crate) async fn delete(call: Call, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());
     for id in request.groups_names {
-        let code = match () {
-            () if call.broker.groups.is_active(&id) => Code::NonEmptyGroup.code(),
-            () if !call.broker.offsets.has_group(&id) => Code::GroupIdNotFound.code(),
-            () => match call.broker.offsets.remove_group(&id).await {
+        let code = match call.broker.groups.forget(&id) {
+            Err(code) => code.code(),
+            Ok(false) if !call.broker.offsets.has_group(&id) => Code::GroupIdNotFound.code(),
+            Ok(_) => match call.broker.offsets.remove_group(&id).await {
                 Ok(()) => 0,
                 Err(error) => {
                     tracing::error!(group = &**id, %error, "committed offsets not deleted");

@@ -229,7 +229,7 @@ pub(crate) async fn delete(call: Call, request: OffsetDeleteRequest) -> OffsetDe
     let group = request.group_id.to_string();
     let refused = match () {
         () if broker.groups.is_foreign(&group) => Some(Code::NonEmptyGroup),
-        () if broker.offsets.has_group(&group) || broker.groups.is_active(&group) => None,
+        () if broker.offsets.has_group(&group) || broker.groups.is_known(&group) => None,
         () => Some(Code::GroupIdNotFound),
     };
     if let Some(code) = refused {
