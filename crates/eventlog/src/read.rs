@@ -90,9 +90,13 @@ impl Partition {
                 result => result?,
             },
         }
+        // A batch is in memory and in the file before the end is behind it. Who
+        // was given it then would go on at an offset that is out of range.
+        let ended = read.batches.partition_point(|batch| batch.last_offset < end_offset);
+        read.batches.truncate(ended);
+        read.next_offset = read.next_offset.min(end_offset);
         if let Some(last) = read.batches.last() {
             read.next_offset = read.next_offset.max(last.last_offset + 1);
-            read.end_offset = read.end_offset.max(read.next_offset);
         }
         Ok(read)
     }
@@ -366,5 +370,36 @@ fn first_from(batch: &[u8], header: &BatchHeader, ts_ms: i64, offset_min: i64) -
     match walked {
         Err(_) if found.is_none() => Some((header.base_offset.max(offset_min), header.max_timestamp)),
         _ => found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::batch;
+    use crate::{EventLog, LogOptions, TopicConfig};
+    use pluvio_foundation::Metrics;
+    use pluvio_foundation::random::SeededRandom;
+    use pluvio_testkit::{ManualClock, SimDisk};
+    use std::path::Path;
+
+    #[test]
+    fn what_is_being_appended_is_not_read_yet() {
+        let options = LogOptions { background: false, disk_reserve_bytes: 0, ..LogOptions::default() };
+        let (disk, clock) = (Arc::new(SimDisk::new()), Arc::new(ManualClock::default()));
+        let random = Arc::new(SeededRandom::new(1));
+        let log =
+            EventLog::open(Path::new("/log"), disk, clock, random, Metrics::default(), options).unwrap();
+        let partition = log.create_topic("t", 1, TopicConfig::default()).unwrap().partition(0).unwrap();
+        partition.append(batch(0, 2, 10)).unwrap();
+        // As far as an append has come when a reader is quicker.
+        let bytes = batch(2, 1, 10);
+        let next = StoredBatch { bytes, base_offset: 2, last_offset: 2, records: 1, append_time_ms: None };
+        partition.shared.tails.push(&partition.topic.tail, &partition.tail, next);
+        let read = partition.read(0, 1 << 20).unwrap();
+        assert_eq!((read.batches.len(), read.next_offset, read.end_offset), (1, 2, 2));
+        partition.read(read.next_offset, 1 << 20).unwrap();
+        partition.set_end(3);
+        assert_eq!(partition.read(2, 1 << 20).unwrap().next_offset, 3);
     }
 }
