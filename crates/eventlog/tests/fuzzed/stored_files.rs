@@ -4,7 +4,7 @@
 //!
 //! Holds: whatever is in one file, the log opens or says why not, and serves
 //! what it finds without a panic, an endless loop or memory that the file does
-//! not pay for; what one life served of a changed segment, the next one serves.
+//! not pay for; what one life served of a damaged segment, the next one serves.
 
 use bytes::Bytes;
 use pluvio_eventlog::{Cleanup, EventLog, LogOptions, Partition, TopicConfig};
@@ -45,7 +45,8 @@ pub fn check(input: &[u8]) {
     let Some((path, was)) = files.get(which / 2) else { return };
     let guard = guard(path);
     let mut content = content.to_vec();
-    if which % 2 == 0 {
+    let repaired = which % 2 == 0;
+    if repaired {
         repair(guard, &mut content);
     }
     let disk = SimDisk::new();
@@ -62,7 +63,8 @@ pub fn check(input: &[u8]) {
     }
     let Some(first) = life(&disk, false) else { return };
     let second = life(&disk, true).unwrap();
-    if guard == Guard::Batches {
+    // A checksum that fits stands for what only the log itself writes.
+    if guard == Guard::Batches && !repaired {
         assert_eq!(&second[..first.len()], &first[..]);
     }
     life(&disk, false).unwrap();
