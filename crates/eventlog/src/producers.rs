@@ -221,8 +221,8 @@ impl Producers {
         let mut producers = Self::decode_with(content, |_, _| Some(()))?;
         for producer in producers.by_id.values_mut() {
             if let Some(newest) = producer.sent().first().copied() {
-                let records = after(newest.last_sequence, -newest.first_sequence);
-                producer.last_offset = newest.base_offset + i64::from(records);
+                let records = after(newest.last_sequence, newest.first_sequence.wrapping_neg());
+                producer.last_offset = newest.base_offset.saturating_add(records.into());
                 producer.last_append_ms = newest.append_time_ms;
             }
         }

@@ -27,7 +27,8 @@ impl Partition {
         (position, offset): (u64, i64),
         reason: &str,
     ) -> Result<Damage, LogError> {
-        let offset_max = offset.saturating_add(OFFSETS_LOST_MAX);
+        let following = self.segment_of(segment.base_offset).and_then(|(_, following)| following);
+        let offset_max = self.offset_max_after_damage(offset, following);
         let next = scanner.next_whole(position + 1, offset, offset_max).doing("read", &segment.path)?;
         let to = next.map_or(segment.bytes(), |(position, _)| position);
         let damage = Damage { from: position, to };
@@ -44,7 +45,7 @@ impl Partition {
         }
         // The rest of a write that failed, where the next segment goes on:
         // no event is missing.
-        if self.segment_of(segment.base_offset).is_some_and(|(_, next)| next == Some(offset)) {
+        if following == Some(offset) {
             return Ok(damage);
         }
         let bytes = to - position;
@@ -67,6 +68,16 @@ impl Partition {
         self.shared.cells.quarantined_bytes.add(bytes);
         self.shared.report(line);
         Ok(damage)
+    }
+
+    /// The last offset that a batch after damage may begin with: no checksum
+    /// covers it, so it must lie before the segment that follows, and before the
+    /// end of the log.
+    fn offset_max_after_damage(&self, offset: i64, following: Option<i64>) -> i64 {
+        let end = following.unwrap_or_else(|| self.end_offset());
+        // While it opens, the log does not know its end yet.
+        let end = if end > offset { end } else { i64::MAX };
+        offset.saturating_add(OFFSETS_LOST_MAX).min(end - 1)
     }
 
     /// Copies a range of the scanned file, durably.

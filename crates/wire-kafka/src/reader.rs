@@ -3,6 +3,9 @@
 use crate::WireError;
 use bytes::Bytes;
 
+/// The highest number of a tagged field: signed where the library keeps it.
+const TAG_MAX: u32 = i32::MAX as u32;
+
 /// A position in a frame.
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
@@ -70,15 +73,15 @@ impl<'a> Reader<'a> {
         self.array()
     }
 
-    /// An unsigned varint.
-    pub fn varint(&mut self) -> Result<u64, WireError> {
-        crate::varint::read_unsigned(self.frame, &mut self.position)
+    /// An unsigned varint of 32 bits, as all of the protocol's are.
+    pub fn varint(&mut self) -> Result<u32, WireError> {
+        crate::varint::read_unsigned_32(self.frame, &mut self.position)
     }
 
     /// A length: `None` if null. `wide` tells the plain form's width in bytes.
     fn length(&mut self, flexible: bool, wide: usize) -> Result<Option<usize>, WireError> {
         let length = match (flexible, wide) {
-            (true, _) => self.varint()?.checked_signed_diff(1).unwrap_or(i64::MAX),
+            (true, _) => i64::from(self.varint()?) - 1,
             (false, 2) => i64::from(self.int16()?),
             (false, _) => i64::from(self.int32()?),
         };
@@ -132,16 +135,21 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Moves past tagged fields, if this is a flexible version.
-    pub fn tags(&mut self, flexible: bool) -> Result<(), WireError> {
+    /// Moves past tagged fields, if this is a flexible version; how many there
+    /// were.
+    pub fn tags(&mut self, flexible: bool) -> Result<usize, WireError> {
         if !flexible {
-            return Ok(());
+            return Ok(0);
         }
-        for _ in 0..self.varint()? {
-            self.varint()?;
-            let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
+        let count = self.varint()? as usize;
+        for _ in 0..count {
+            let tag = self.varint()?;
+            if tag > TAG_MAX {
+                return Err(WireError::malformed(self.what, format!("a tag is {tag}")));
+            }
+            let length = self.varint()? as usize;
             self.take(length)?;
         }
-        Ok(())
+        Ok(count)
     }
 }

@@ -1,16 +1,18 @@
 //! Walks over a message's bytes by its shape, before it is decoded: proves
 //! that every string, every byte field and every array fits into the frame and
-//! that the arrays together have a bounded number of elements.
+//! that the arrays and the tagged fields together have a bounded number of
+//! elements.
 //!
 //! The library that decodes takes memory for as many elements as an array
-//! claims; after this walk a claim cannot be a lie.
+//! claims; after this walk a claim cannot be a lie. That holds only if both
+//! read the same: what the library would read in another way is refused.
 
 use bytes::Bytes;
 
 use crate::WireError;
 use crate::reader::Reader;
 
-/// Most array elements in one message.
+/// Most array elements and tagged fields in one message.
 pub const ELEMENTS_MAX: usize = 1 << 18;
 
 /// Checks that `body` begins with a whole message of `shape` in this version.
@@ -26,7 +28,7 @@ pub fn check(
     walk.fields(shape.as_bytes())?;
     // What follows the last field is left alone, as Kafka does: librdkafka sends
     // a few bytes more than it says with some Metadata requests.
-    walk.reader.tags(flexible)
+    walk.tags()
 }
 
 struct Walk<'a> {
@@ -71,24 +73,38 @@ impl Walk<'_> {
     }
 
     fn nullable(&mut self, shape: &[u8]) -> Result<(), WireError> {
-        if self.reader.int8()? < 0 {
-            return Ok(());
+        match self.reader.int8()? {
+            1 => {}
+            -1 => return Ok(()),
+            mark => return Err(WireError::malformed(self.what, format!("a structure is marked {mark}"))),
         }
         self.fields(shape)?;
-        self.reader.tags(self.flexible)
+        self.tags()
+    }
+
+    /// The library keeps the tagged fields that it does not know.
+    fn tags(&mut self) -> Result<(), WireError> {
+        let count = self.reader.tags(self.flexible)?;
+        self.count(count)
+    }
+
+    fn count(&mut self, elements: usize) -> Result<(), WireError> {
+        let left = self.elements_left.checked_sub(elements);
+        self.elements_left = left.ok_or(WireError::TooLarge {
+            what: "array elements of a request",
+            bytes: elements,
+            bytes_max: ELEMENTS_MAX,
+        })?;
+        Ok(())
     }
 
     fn elements(&mut self, structures: bool, shape: &[u8]) -> Result<(), WireError> {
         let count = self.reader.array_length(self.flexible)?.unwrap_or(0);
-        if count > self.elements_left {
-            let (what, bytes_max) = ("array elements of a request", ELEMENTS_MAX);
-            return Err(WireError::TooLarge { what, bytes: count, bytes_max });
-        }
-        self.elements_left -= count;
+        self.count(count)?;
         for _ in 0..count {
             self.fields(shape)?;
             if structures {
-                self.reader.tags(self.flexible)?;
+                self.tags()?;
             }
         }
         Ok(())
@@ -157,6 +173,31 @@ mod tests {
         assert!(walked("{s}", 0, true, &[0xff, 0xff, 0xff, 0xff, 0x0f, 1, 0]).is_err());
         let empty_strings = [(ELEMENTS_MAX as i32 + 1).to_be_bytes().to_vec(), vec![0; 4 << 18]].concat();
         assert!(matches!(walked("{s}", 0, false, &empty_strings), Err(WireError::TooLarge { .. })));
+    }
+
+    /// A length in six bytes, of which the library would read five: the sixth
+    /// and what follows would be a length of its own.
+    #[test]
+    fn a_length_that_others_read_differently_is_refused() {
+        let body = [0x80, 0x80, 0x80, 0x80, 0x80, 0x00, 0x00];
+        assert!(walked("[s]", 0, true, &body).is_err());
+        for (mark, fits) in [(1, true), (-1, true), (0, false), (2, false), (-2, false)] {
+            let body = [i8::cast_unsigned(mark), 0, 0, 0, 7, 0, 0];
+            assert_eq!(walked("(w)", 0, true, &body).is_ok(), fits, "{mark}");
+        }
+    }
+
+    /// Each is two bytes here and many more once decoded.
+    #[test]
+    fn tagged_fields_are_counted() {
+        let of = |count: usize| {
+            let mut body = vec![];
+            crate::varint::write_unsigned(&mut body, count as u64);
+            body.resize(body.len() + 2 * count, 0);
+            walked("", 0, true, &body)
+        };
+        assert!(of(ELEMENTS_MAX).is_ok());
+        assert!(matches!(of(ELEMENTS_MAX + 1), Err(WireError::TooLarge { .. })));
     }
 
     #[test]

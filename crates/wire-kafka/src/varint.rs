@@ -3,19 +3,40 @@
 
 use crate::WireError;
 
+/// The most bytes that 32 bits take.
+const BYTES_MAX_32: usize = 5;
+
 /// Reads an unsigned integer at `*position` and moves past it.
 #[inline]
 pub fn read_unsigned(bytes: &[u8], position: &mut usize) -> Result<u64, WireError> {
+    match read_short(bytes, position) {
+        Some(value) => Ok(value.into()),
+        None => read_long(bytes, position),
+    }
+}
+
+/// The same of 32 bits, in five bytes at most. A longer form is refused: other
+/// readers stop after five bytes, and take the rest of it for the next field.
+#[inline]
+pub fn read_unsigned_32(bytes: &[u8], position: &mut usize) -> Result<u32, WireError> {
+    match read_short(bytes, position) {
+        Some(value) => Ok(value.into()),
+        None => read_long_32(bytes, position),
+    }
+}
+
+#[inline]
+fn read_short(bytes: &[u8], position: &mut usize) -> Option<u16> {
     match bytes.get(*position..).unwrap_or_default() {
         [one, ..] if *one < 0x80 => {
             *position += 1;
-            Ok(u64::from(*one))
+            Some(u16::from(*one))
         }
         [one, two, ..] if *two < 0x80 => {
             *position += 2;
-            Ok(u64::from(*one & 0x7f) | u64::from(*two) << 7)
+            Some(u16::from(*one & 0x7f) | u16::from(*two) << 7)
         }
-        _ => read_long(bytes, position),
+        _ => None,
     }
 }
 
@@ -34,10 +55,25 @@ fn read_long(bytes: &[u8], position: &mut usize) -> Result<u64, WireError> {
     Err(WireError::malformed("varint", "more than ten bytes"))
 }
 
+fn read_long_32(bytes: &[u8], position: &mut usize) -> Result<u32, WireError> {
+    let start = *position;
+    let value = u32::try_from(read_long(bytes, position)?).ok();
+    let value = value.filter(|_| *position - start <= BYTES_MAX_32);
+    value.ok_or_else(|| WireError::malformed("varint", "more than 32 bits or five bytes"))
+}
+
 /// Reads a zigzagged integer at `*position` and moves past it.
 #[inline]
 pub fn read_signed(bytes: &[u8], position: &mut usize) -> Result<i64, WireError> {
     let raw = read_unsigned(bytes, position)?;
+    Ok((raw >> 1).cast_signed() ^ -((raw & 1).cast_signed()))
+}
+
+/// Reads a zigzagged integer of 32 bits, in five bytes at most, at `*position`
+/// and moves past it.
+#[inline]
+pub fn read_signed_32(bytes: &[u8], position: &mut usize) -> Result<i32, WireError> {
+    let raw = read_unsigned_32(bytes, position)?;
     Ok((raw >> 1).cast_signed() ^ -((raw & 1).cast_signed()))
 }
 
@@ -86,6 +122,14 @@ mod tests {
                 prop_assert_eq!(position, out.len());
             }
         }
+    }
+
+    #[test]
+    fn what_has_32_bits_has_five_bytes() {
+        assert_eq!(read_unsigned_32(&[0xff, 0xff, 0xff, 0xff, 0x0f], &mut 0).unwrap(), u32::MAX);
+        assert_eq!(read_unsigned_32(&[0x81, 0x80, 0x80, 0x80, 0x00], &mut 0).unwrap(), 1);
+        assert!(read_unsigned_32(&[0xff, 0xff, 0xff, 0xff, 0x1f], &mut 0).is_err());
+        assert!(read_unsigned_32(&[0x81, 0x80, 0x80, 0x80, 0x80, 0x00], &mut 0).is_err());
     }
 
     #[test]

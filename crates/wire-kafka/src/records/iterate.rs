@@ -2,7 +2,7 @@
 //! compressed, of a buffer that is used again from batch to batch.
 
 use super::header::{BatchHeader, HEADER_BYTES, parse_whole};
-use crate::varint::read_signed;
+use crate::varint::{read_signed, read_signed_32};
 use crate::{Compression, WireError};
 
 /// One record.
@@ -59,12 +59,17 @@ impl<'a> HeaderIter<'a> {
     }
 }
 
-/// The records of one batch.
+/// The records of one batch. Their offsets ascend within those that the batch
+/// takes: a reader goes on by offset, and a compaction keeps the event of a key
+/// with the highest one.
 #[derive(Debug, Clone)]
 pub struct RecordIter<'a> {
     bytes: &'a [u8],
     position: usize,
     left: i32,
+    /// The least and the largest that the next record may have.
+    delta_min: i64,
+    delta_max: i64,
     base_offset: i64,
     base_timestamp_ms: i64,
     append_time_ms: Option<i64>,
@@ -76,6 +81,8 @@ impl<'a> RecordIter<'a> {
             bytes,
             position: 0,
             left: header.records_count.max(0),
+            delta_min: 0,
+            delta_max: header.last_offset_delta.into(),
             base_offset: header.base_offset,
             base_timestamp_ms: header.base_timestamp,
             append_time_ms: header.is_append_time().then_some(header.max_timestamp),
@@ -89,7 +96,7 @@ impl<'a> RecordIter<'a> {
 
     #[inline]
     fn read(&mut self) -> Result<Record<'a>, WireError> {
-        let length = read_signed(self.bytes, &mut self.position)?;
+        let length = read_signed_32(self.bytes, &mut self.position)?;
         let rest = &self.bytes[self.position..];
         let body = usize::try_from(length).ok().and_then(|length| rest.get(..length));
         let Some(body) = body else {
@@ -98,10 +105,14 @@ impl<'a> RecordIter<'a> {
         self.position += body.len();
         let mut at = 1;
         let time_delta = read_signed(body, &mut at)?;
-        let offset_delta = read_signed(body, &mut at)?;
+        let offset_delta = i64::from(read_signed_32(body, &mut at)?);
+        if offset_delta < self.delta_min || offset_delta > self.delta_max {
+            return Err(offset_astray(offset_delta, self.delta_min, self.delta_max));
+        }
+        self.delta_min = offset_delta + 1;
         let key = nullable(body, &mut at)?;
         let value = nullable(body, &mut at)?;
-        let headers_count = read_signed(body, &mut at)?;
+        let headers_count = read_signed_32(body, &mut at)?;
         let headers = &body[at..];
         // A header takes at least two bytes: its two lengths.
         let headers_count = u32::try_from(headers_count)
@@ -123,7 +134,12 @@ impl<'a> RecordIter<'a> {
 }
 
 #[cold]
-fn record_cut(length: i64, have: usize) -> WireError {
+fn offset_astray(delta: i64, min: i64, max: i64) -> WireError {
+    WireError::malformed("record", format!("its offset delta is {delta}, {min} to {max} may come here"))
+}
+
+#[cold]
+fn record_cut(length: i32, have: usize) -> WireError {
     match usize::try_from(length) {
         Ok(needed) => WireError::Truncated { what: "record", needed, have },
         Err(_) => WireError::malformed("record", format!("its length is {length}")),
@@ -154,7 +170,7 @@ impl<'a> Iterator for RecordIter<'a> {
 /// Bytes with a varint length before them; -1 means null.
 #[inline]
 fn nullable<'a>(bytes: &'a [u8], position: &mut usize) -> Result<Option<&'a [u8]>, WireError> {
-    let length = read_signed(bytes, position)?;
+    let length = read_signed_32(bytes, position)?;
     if length < 0 {
         if length == -1 {
             return Ok(None);
@@ -276,6 +292,22 @@ mod tests {
             let at = at % batch.len();
             batch[at] = byte;
             let _ = read_back(&batch);
+        }
+    }
+
+    #[test]
+    fn offsets_ascend_within_the_batch() {
+        let one: Plain = (None, None, 0, Vec::new());
+        let batch = built(&[one.clone(), one], Compression::None);
+        // Each record has seven bytes, the fourth of them the zigzagged delta.
+        let with = |first: u8, second: u8| {
+            let mut batch = batch.clone();
+            (batch[64], batch[71]) = (first, second);
+            read_back(&batch).map(|records| records.iter().map(|(offset, _)| *offset).collect::<Vec<_>>())
+        };
+        assert_eq!(with(0, 2).unwrap(), [100, 101]);
+        for (first, second) in [(0, 0), (2, 0), (2, 2), (0, 4), (1, 2), (0, 126)] {
+            assert!(matches!(with(first, second), Err(WireError::Malformed { .. })), "{first} {second}");
         }
     }
 

@@ -33,28 +33,34 @@ fn decoded(request: &Bytes) -> Request {
     Request::decode(&head, body).unwrap()
 }
 
+const RECORDS: &[u8] = b"not looked at here";
+
+pub fn produce_request(version: i16) -> m::ProduceRequest {
+    let partition =
+        pr::PartitionProduceData::default().with_index(4).with_records(Some(Bytes::from_static(RECORDS)));
+    let null = pr::PartitionProduceData::default().with_index(5).with_records(None);
+    let mut topic = pr::TopicProduceData::default().with_partition_data(vec![partition, null]);
+    topic = match version {
+        13.. => topic.with_topic_id(uuid::Uuid::from_bytes(ID)),
+        _ => topic.with_name(name()),
+    };
+    m::ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(30_000)
+        .with_transactional_id(None)
+        .with_topic_data(vec![topic])
+}
+
 #[test]
 fn produce_requests_of_all_versions() {
     for version in 3..=13 {
-        let records = Bytes::from_static(b"not looked at here");
-        let partition = pr::PartitionProduceData::default().with_index(4).with_records(Some(records.clone()));
-        let null = pr::PartitionProduceData::default().with_index(5).with_records(None);
-        let mut topic = pr::TopicProduceData::default().with_partition_data(vec![partition, null]);
-        topic = match version {
-            13.. => topic.with_topic_id(uuid::Uuid::from_bytes(ID)),
-            _ => topic.with_name(name()),
-        };
-        let request = m::ProduceRequest::default()
-            .with_acks(-1)
-            .with_timeout_ms(30_000)
-            .with_transactional_id(None)
-            .with_topic_data(vec![topic]);
-        let Request::Produce(read) = decoded(&framed(ApiKey::Produce, version, &request)) else {
+        let Request::Produce(read) = decoded(&framed(ApiKey::Produce, version, &produce_request(version)))
+        else {
             panic!("not a Produce request");
         };
         assert_eq!((read.acks, read.timeout_ms, &read.transactional_id), (-1, 30_000, &None));
         assert_eq!(read.topics[0].topic, topic_ref(version));
-        assert_eq!(read.topics[0].partitions[0].records.as_ref(), Some(&records));
+        assert_eq!(read.topics[0].partitions[0].records.as_deref(), Some(RECORDS));
         assert_eq!((read.topics[0].partitions[1].index, &read.topics[0].partitions[1].records), (5, &None));
     }
 }
@@ -96,40 +102,44 @@ fn produce_responses_of_all_versions() {
     }
 }
 
+pub fn fetch_request(version: i16) -> m::FetchRequest {
+    let mut partition = fr::FetchPartition::default()
+        .with_partition(3)
+        .with_fetch_offset(77)
+        .with_partition_max_bytes(1 << 20);
+    if version >= 9 {
+        partition = partition.with_current_leader_epoch(2);
+    }
+    let mut topic = fr::FetchTopic::default().with_partitions(vec![partition]);
+    topic = match version {
+        13.. => topic.with_topic_id(uuid::Uuid::from_bytes(ID)),
+        _ => topic.with_topic(name()),
+    };
+    let mut request = m::FetchRequest::default()
+        .with_max_wait_ms(500)
+        .with_min_bytes(1)
+        .with_max_bytes(50 << 20)
+        .with_isolation_level(i8::from(version % 2 == 0))
+        .with_topics(vec![topic]);
+    if version <= 14 {
+        request = request.with_replica_id(BrokerId(-1));
+    }
+    if version >= 7 {
+        let mut forgotten = fr::ForgottenTopic::default().with_partitions(vec![5, 6]);
+        forgotten = match version {
+            13.. => forgotten.with_topic_id(uuid::Uuid::from_bytes(ID)),
+            _ => forgotten.with_topic(name()),
+        };
+        request = request.with_session_id(9).with_session_epoch(4);
+        request = request.with_forgotten_topics_data(vec![forgotten]);
+    }
+    request
+}
+
 #[test]
 fn fetch_requests_of_all_versions() {
     for version in 4..=18 {
-        let mut partition = fr::FetchPartition::default()
-            .with_partition(3)
-            .with_fetch_offset(77)
-            .with_partition_max_bytes(1 << 20);
-        if version >= 9 {
-            partition = partition.with_current_leader_epoch(2);
-        }
-        let mut topic = fr::FetchTopic::default().with_partitions(vec![partition]);
-        topic = match version {
-            13.. => topic.with_topic_id(uuid::Uuid::from_bytes(ID)),
-            _ => topic.with_topic(name()),
-        };
-        let mut request = m::FetchRequest::default()
-            .with_max_wait_ms(500)
-            .with_min_bytes(1)
-            .with_max_bytes(50 << 20)
-            .with_isolation_level(i8::from(version % 2 == 0))
-            .with_topics(vec![topic]);
-        if version <= 14 {
-            request = request.with_replica_id(BrokerId(-1));
-        }
-        if version >= 7 {
-            let mut forgotten = fr::ForgottenTopic::default().with_partitions(vec![5, 6]);
-            forgotten = match version {
-                13.. => forgotten.with_topic_id(uuid::Uuid::from_bytes(ID)),
-                _ => forgotten.with_topic(name()),
-            };
-            request = request.with_session_id(9).with_session_epoch(4);
-            request = request.with_forgotten_topics_data(vec![forgotten]);
-        }
-        let Request::Fetch(read) = decoded(&framed(ApiKey::Fetch, version, &request)) else {
+        let Request::Fetch(read) = decoded(&framed(ApiKey::Fetch, version, &fetch_request(version))) else {
             panic!("not a Fetch request");
         };
         assert_eq!((read.max_wait_ms, read.min_bytes, read.max_bytes), (500, 1, 50 << 20));
@@ -236,15 +246,19 @@ fn the_client_and_the_door_understand_each_other() {
     assert_eq!(client::fetch::decode(&body).unwrap(), (0, vec![sent]));
 }
 
-#[test]
-fn the_client_reads_what_the_library_writes() {
+pub fn metadata_response() -> m::MetadataResponse {
     use kafka_protocol::messages::metadata_response as mr;
     let partition = mr::MetadataResponsePartition::default()
         .with_replica_nodes(vec![BrokerId(1)])
         .with_isr_nodes(vec![BrokerId(1)]);
     let topic = mr::MetadataResponseTopic::default().with_name(Some(name())).with_partitions(vec![partition]);
     let broker = mr::MetadataResponseBroker::default().with_host(StrBytes::from_static_str("localhost"));
-    let sent = m::MetadataResponse::default().with_brokers(vec![broker]).with_topics(vec![topic]);
+    m::MetadataResponse::default().with_brokers(vec![broker]).with_topics(vec![topic])
+}
+
+#[test]
+fn the_client_reads_what_the_library_writes() {
+    let sent = metadata_response();
     let mut body = BytesMut::new();
     sent.encode(&mut body, 7).unwrap();
     let read = client::decode::<m::MetadataRequest>(body.freeze()).unwrap();

@@ -55,7 +55,7 @@ pub fn bytes_of(message: &impl Encodable, version: i16) -> Bytes {
 }
 
 /// One version of one request, well filled.
-fn sample(key: m::ApiKey, v: i16) -> Bytes {
+pub fn sample(key: m::ApiKey, v: i16) -> Bytes {
     use m::ApiKey as K;
     match key {
         K::ListOffsets => bytes_of(&list_offsets(), v),
