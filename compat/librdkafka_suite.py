@@ -202,6 +202,9 @@ def run_all(chosen, settings_of, folder, beside=6):
 
     `settings_of(ways)` are librdkafka's settings, which say where the broker is.
     """
+    # Offsets that tests of earlier runs stored: a random topic's name may come again.
+    for stored in tests_folder().glob("*.offset"):
+        stored.unlink()
     runs = dict.fromkeys((each.number, each.ways) for each in sorted(chosen, key=lambda each: "long" not in each.ways))
     many, alone = ThreadPoolExecutor(beside), ThreadPoolExecutor(1)
 
