@@ -1,15 +1,18 @@
 """Transactions, by outside clients: seen whole or not at all, by those who read committed records.
 
-confluent-kafka (librdkafka) writes, aborts, reads and moves offsets within transactions. The same runs against a real
-Apache Kafka with --broker kafka.
+confluent-kafka (librdkafka) writes, aborts, reads and moves offsets within transactions. The tests that name `broker`
+run the same against a real Apache Kafka with --broker kafka. In the last one the process is killed again and again
+while records are carried from one topic to another: each arrives exactly once.
 """
 
 import collections
+import json
+import random
 import time
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from harness import until
+from harness import Tail, until
 from kafka_client import create_topic
 
 PATIENCE_SECONDS = 60
@@ -21,10 +24,13 @@ def make_topics(address, **topics):
 
 
 def transactional(address, name, **more):
+    # With re-bootstrapping, librdkafka 2.12 forgets the broker when it is gone for a moment, but not that it coordinates
+    # the group: sending offsets then waits for it for ever.
     producer = Producer({
         "bootstrap.servers": address, "transactional.id": name, "linger.ms": 2, "transaction.timeout.ms": 60_000,
         "message.timeout.ms": 50_000, "retry.backoff.ms": 20, "reconnect.backoff.ms": 20,
-        "reconnect.backoff.max.ms": 200, "socket.timeout.ms": 10_000, "log_level": 0, **more,
+        "reconnect.backoff.max.ms": 200, "socket.timeout.ms": 10_000, "metadata.recovery.strategy": "none",
+        "log_level": 0, **more,
     })
     producer.init_transactions(PATIENCE_SECONDS)
     return producer
@@ -147,3 +153,102 @@ def test_offsets_move_with_the_records(broker):
         consumer.close()
     assert read_all(broker.kafka, "target") == [[str(i) for i in range(40)]]
     assert committed_offset(broker.kafka, "carriers", "source") == 40
+
+
+class Carrier:
+    """Carries numbers from `source` to `target`, a transaction at a time, through whatever happens to the broker."""
+
+    def __init__(self, address, seed):
+        self.address, self.random = address, random.Random(seed)
+        self.commits = self.aborts = self.restarts = 0
+
+    def run(self, stop):
+        while not stop.is_set():
+            try:
+                self.carry(stop)
+            except KafkaException as error:
+                # Fenced or fatal: what a program does then is start anew.
+                self.restarts += 1
+                self.last = error
+                time.sleep(0.05)
+
+    def carry(self, stop):
+        producer, consumer = transactional(self.address, "carrier"), reader(self.address, "carriers")
+        consumer.subscribe(["source"])
+        try:
+            while not stop.is_set():
+                messages = [m for m in consumer.consume(self.random.randrange(1, 200), 0.2) if not m.error()]
+                if messages:
+                    self.move(producer, consumer, messages)
+        finally:
+            consumer.close()
+
+    def move(self, producer, consumer, messages):
+        producer.begin_transaction()
+        try:
+            for message in messages:
+                producer.produce("target", message.value(), partition=message.partition())
+            positions = {}
+            for message in messages:
+                positions[message.partition()] = message.offset() + 1
+            offsets = [TopicPartition("source", partition, offset) for partition, offset in positions.items()]
+            producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), PATIENCE_SECONDS)
+            if self.random.random() < 0.2:
+                raise KafkaException(KafkaError(KafkaError._APPLICATION, "given up on purpose"))
+            self.commit(producer)
+            self.commits += 1
+        except KafkaException:
+            producer.abort_transaction(PATIENCE_SECONDS)
+            self.aborts += 1
+            # The records are to be read again, from what is committed.
+            for position in consumer.committed(consumer.assignment(), PATIENCE_SECONDS):
+                consumer.seek(TopicPartition(position.topic, position.partition, max(position.offset, 0)))
+
+    @staticmethod
+    def commit(producer):
+        """A commit that may be tried again is tried again: it must not be taken for an abort."""
+        while True:
+            try:
+                return producer.commit_transaction(PATIENCE_SECONDS)
+            except KafkaException as error:
+                if not error.args[0].retriable():
+                    raise
+
+
+def test_exactly_once_through_kills(platform, seed, request):
+    """kill -9 in the middle of transactions: every number arrives once, in the order of its partition."""
+    kills = min(request.config.getoption("--kills"), 15)
+    one, partitions, numbers = platform(), 3, 6_000
+    make_topics(one.kafka, source=partitions, target=partitions)
+    plain = Producer({"bootstrap.servers": one.kafka, "enable.idempotence": True, "message.timeout.ms": 120_000})
+    for number in range(numbers):
+        plain.produce("source", json.dumps(number).encode(), partition=number % partitions)
+    plain.flush(PATIENCE_SECONDS)
+    carrier = Carrier(one.kafka, seed)
+    work, chance = Tail(carrier.run), random.Random(seed)
+    for _ in range(kills):
+        done = carrier.commits
+        until("a transaction is committed", lambda done=done: carrier.commits > done or arrived(one) >= numbers, 90)
+        time.sleep(chance.random() * 0.3)
+        one.kill()
+        one.start()
+    until("all are carried", lambda: arrived(one) >= numbers, 120, 0.5)
+    work.finish()
+    print(f"{carrier.commits} commits, {carrier.aborts} aborts, {carrier.restarts} new starts, {kills} kills")
+    carried = read_all(one.kafka, "target", partitions)
+    for partition, values in enumerate(carried):
+        assert [int(value) for value in values] == list(range(partition, numbers, partitions))
+    assert carrier.commits > 0 and carrier.aborts > 0
+
+
+def arrived(platform):
+    """How many numbers the group has committed as carried."""
+    # One that does not wait for what a transaction has yet to decide.
+    consumer = reader(platform.kafka, "carriers", "read_uncommitted")
+    try:
+        parts = [TopicPartition("source", partition) for partition in range(3)]
+        return sum(max(part.offset, 0) for part in consumer.committed(parts, 5))
+    except KafkaException:
+        return 0
+    finally:
+        consumer.close()
