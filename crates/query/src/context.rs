@@ -6,9 +6,9 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::functions::scalar_functions;
 use crate::tables::system::SystemTables;
-use crate::tables::{Resolver, Tumble, register};
+use crate::tables::{Resolver, WindowKind, WindowTable, register};
+use crate::windows::scalar_functions;
 
 /// A session context over what `resolver` finds.
 pub(crate) fn new_context(
@@ -29,6 +29,8 @@ pub(crate) fn new_context(
     for function in scalar_functions() {
         context.register_udf(function.as_ref().clone());
     }
-    context.register_udtf("tumble", Arc::new(Tumble { resolver: Arc::clone(resolver) }));
+    for (name, kind) in WindowKind::ALL {
+        context.register_udtf(name, Arc::new(WindowTable { kind, resolver: Arc::clone(resolver) }));
+    }
     Ok(context)
 }

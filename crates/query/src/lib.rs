@@ -27,6 +27,7 @@ pub mod sql;
 mod system_rows;
 pub mod tables;
 mod threads;
+pub mod windows;
 
 pub use error::{Position, QueryError};
 pub use lakes::Lakes;

@@ -14,20 +14,15 @@ use pluvio_query::QueryError;
 
 use super::chain::{Chain, Step, storable};
 use super::expressions::physical;
-use super::origin::{Origin, origin_of};
+use super::origin::{Edge, Origin, origin_of};
 
 /// The group column that is a window's edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Its place among the group columns.
     pub group: usize,
-    /// The window's size in microseconds.
-    pub size_us: i64,
-    /// Whether the column is the window's end (else its start).
-    pub is_end: bool,
-    /// Whether windows are of the stream's event time, so that a watermark
-    /// closes them.
-    pub on_event_time: bool,
+    /// Which edge it is.
+    pub edge: Edge,
 }
 
 /// One aggregate function.
@@ -119,16 +114,9 @@ pub fn aggregate(node: &Aggregate) -> Result<Chain, QueryError> {
         groups.push(physical);
         fields.push(Field::new(node.schema.field(i).name(), stored, true));
         origins.push(Origin::Group(i));
-        let found = match origin_of(expression, input, &chain.origins) {
-            Origin::WindowStart { size_us, on_event_time } => {
-                Some(Window { group: i, size_us, is_end: false, on_event_time })
-            }
-            Origin::WindowEnd { size_us, on_event_time } => {
-                Some(Window { group: i, size_us, is_end: true, on_event_time })
-            }
-            _ => None,
-        };
-        window = window.or(found);
+        if let Origin::Edge(edge) = origin_of(expression, input, &chain.origins) {
+            window = window.or(Some(Window { group: i, edge }));
+        }
     }
     let constant = groups.is_empty();
     if constant {

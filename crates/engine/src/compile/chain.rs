@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use datafusion::common::NullHandling;
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{LogicalPlan, TableScan};
+use datafusion::logical_expr::{LogicalPlan, TableScan, logical_plan as logical};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use pluvio_catalog::{Column, ViewKind};
@@ -47,8 +48,23 @@ pub enum Step {
         /// The result.
         schema: SchemaRef,
     },
+    /// Takes a list apart: a row for each of its elements.
+    Unnest(Unnest),
     /// Adds a table's columns.
     Lookup(Lookup),
+}
+
+/// A list to be taken apart.
+#[derive(Debug)]
+pub struct Unnest {
+    /// The list's column.
+    pub list: usize,
+    /// For each column of the result, the column it comes from.
+    pub from: Vec<usize>,
+    /// What becomes of a row without a list, or with an empty one.
+    pub nulls: NullHandling,
+    /// The result.
+    pub schema: SchemaRef,
 }
 
 /// A plan's chain so far.
@@ -89,6 +105,7 @@ impl Chain {
                 chain.push(Step::Filter(physical(&filter.predicate, filter.input.schema())?));
                 chain
             }
+            LogicalPlan::Unnest(node) => Self::unnest(node)?,
             LogicalPlan::Join(join) => lookup::join(plan, join)?,
             LogicalPlan::Aggregate(node) => aggregate::aggregate(node)?,
             other => return Err(unsupported(other)),
@@ -133,6 +150,34 @@ impl Chain {
             chain.origins = projection.iter().map(|i| chain.origins[*i]).collect();
             chain.push(Step::Project { columns, schema: Arc::clone(scan.projected_schema.inner()) });
         }
+        Ok(chain)
+    }
+
+    fn unnest(node: &logical::Unnest) -> Result<Self, QueryError> {
+        let mut chain = Self::of(&node.input)?;
+        chain.refuse_after_aggregate("UNNEST")?;
+        let [(list, as_list)] = node.list_type_columns.as_slice() else {
+            return Err(QueryError::unsupported(
+                "UNNEST takes one list apart at a time in a continuous query",
+            ));
+        };
+        let input = node.input.schema();
+        let is_list = matches!(input.field(*list).data_type(), DataType::List(_));
+        if !is_list || as_list.depth != 1 || !node.struct_type_columns.is_empty() {
+            return Err(QueryError::unsupported("UNNEST takes a list apart, once, in a continuous query"));
+        }
+        let origin = |from: &usize| match chain.origins[*from] {
+            Origin::Edges(edge) if from == list => Origin::Edge(edge),
+            _ if from == list => Origin::Other,
+            other => other,
+        };
+        chain.origins = node.dependency_indices.iter().map(origin).collect();
+        chain.push(Step::Unnest(Unnest {
+            list: *list,
+            from: node.dependency_indices.clone(),
+            nulls: node.options.null_handling,
+            schema: Arc::clone(node.schema.inner()),
+        }));
         Ok(chain)
     }
 
@@ -237,7 +282,7 @@ fn unsupported(plan: &LogicalPlan) -> QueryError {
         LogicalPlan::Sort(_) => "ORDER BY has no meaning in a view that never ends; order when you read it",
         LogicalPlan::Limit(_) => "LIMIT has no meaning in a view that never ends; limit when you read it",
         LogicalPlan::Window(_) => {
-            "OVER is not supported in a continuous query yet; use a TUMBLE window with GROUP BY"
+            "OVER is not supported in a continuous query yet; use a window table function with GROUP BY"
         }
         LogicalPlan::Union(_) => {
             "UNION is not supported in a continuous query yet; make one view for each side"

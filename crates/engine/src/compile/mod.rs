@@ -17,7 +17,7 @@ use pluvio_catalog::{Catalog, Column, Definition, ViewKind};
 use pluvio_query::{QueryError, ViewShape};
 
 pub use aggregate::{AggregatePlan, Function, Window};
-pub use chain::{Chain, Input, Step};
+pub use chain::{Chain, Input, Step, Unnest};
 pub use lookup::{Lookup, LookupJoin};
 
 /// A view, compiled.
@@ -52,11 +52,11 @@ pub struct ViewPlan {
 pub fn compile(plan: &LogicalPlan, emit_on_window_close: bool) -> Result<ViewPlan, QueryError> {
     let chain = Chain::of(plan)?;
     if emit_on_window_close
-        && !chain.aggregate.as_ref().is_some_and(|a| a.window.as_ref().is_some_and(|w| w.on_event_time))
+        && !chain.aggregate.as_ref().is_some_and(|a| a.window.is_some_and(|w| w.edge.on_event_time))
     {
         return Err(QueryError::invalid(
-            "EMIT ON WINDOW CLOSE needs GROUP BY window_start (or window_end) of a TUMBLE window over the \
-             stream's WATERMARK column",
+            "EMIT ON WINDOW CLOSE needs GROUP BY window_end (or, but for CUMULATE, window_start) of a window over \
+             the stream's WATERMARK column",
         ));
     }
     chain.finish(emit_on_window_close)

@@ -10,9 +10,9 @@ use datafusion::arrow::datatypes::TimestampMicrosecondType;
 use parking_lot::Mutex;
 use pluvio_catalog::{StartAt, StreamDef};
 use pluvio_query::QueryError;
-use pluvio_query::functions::TIME_TYPE;
 use pluvio_query::source::{Decoded, StreamDecoder};
 use pluvio_query::sources::{StreamPartition, StreamTopic};
+use pluvio_query::windows::TIME_TYPE;
 
 use super::EpochRecord;
 

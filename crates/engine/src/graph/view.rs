@@ -189,8 +189,8 @@ impl View {
     /// The end of the newest window that the watermark has closed.
     pub fn boundary(&self, watermark_us: Option<i64>) -> Option<i64> {
         let window = self.aggregate.as_ref()?.window()?;
-        let watermark_us = watermark_us.filter(|_| window.on_event_time)?;
-        Some(watermark_us - watermark_us.rem_euclid(window.size_us))
+        let watermark_us = watermark_us.filter(|_| window.edge.on_event_time)?;
+        Some(watermark_us - watermark_us.rem_euclid(window.edge.every_us))
     }
 
     /// Closes the windows that the watermark has passed: their states go; their

@@ -68,7 +68,7 @@ impl AggregateState {
         let (Some(window), Some(watermark_us)) = (self.plan.window, watermark_us) else {
             return Ok((batch, None));
         };
-        if !window.on_event_time {
+        if !window.edge.on_event_time {
             return Ok((batch, None));
         }
         let edges = self.plan.groups[window.group].evaluate(&batch)?.into_array(batch.num_rows())?;
@@ -253,6 +253,5 @@ impl AggregateState {
 /// Which windows end at or before the watermark.
 fn closed(edges: &ArrayRef, window: Window, watermark_us: i64) -> Result<BooleanArray, QueryError> {
     let edges: &TimestampMicrosecondArray = as_timestamp_microsecond_array(edges)?;
-    let to_end = if window.is_end { 0 } else { window.size_us };
-    Ok(BooleanArray::from_unary(edges, |edge| edge.saturating_add(to_end) <= watermark_us))
+    Ok(BooleanArray::from_unary(edges, |edge| edge.saturating_add(window.edge.to_end_us) <= watermark_us))
 }

@@ -1,19 +1,22 @@
-//! Stateless steps: filter, project, look up.
+//! Stateless steps: filter, project, take lists apart, look up.
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt32Builder,
 };
-use datafusion::arrow::compute::{concat_batches, filter, filter_record_batch, not, prep_null_mask_filter};
+use datafusion::arrow::compute::{
+    concat_batches, filter, filter_record_batch, not, prep_null_mask_filter, take,
+};
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::NullHandling;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::physical_expr::PhysicalExpr;
 use pluvio_keytables::{KeyTable, Store};
 use pluvio_query::QueryError;
 
 use super::lookup::LookupRunner;
-use crate::compile::Step;
+use crate::compile::{Step, Unnest};
 
 /// A chain of steps with its tables at hand.
 pub struct StepRunner {
@@ -23,6 +26,7 @@ pub struct StepRunner {
 enum Runner {
     Filter(Arc<dyn PhysicalExpr>),
     Project { columns: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef },
+    Unnest(Unnest),
     Lookup(LookupRunner),
 }
 
@@ -45,6 +49,7 @@ impl StepRunner {
             Ok(match step {
                 Step::Filter(predicate) => Runner::Filter(predicate),
                 Step::Project { columns, schema } => Runner::Project { columns, schema: loose(&schema) },
+                Step::Unnest(unnest) => Runner::Unnest(Unnest { schema: loose(&unnest.schema), ..unnest }),
                 Step::Lookup(lookup) => {
                     let table = table(&lookup.table)?;
                     Runner::Lookup(LookupRunner { lookup, table })
@@ -63,6 +68,7 @@ impl StepRunner {
         self.steps.iter().try_fold(batch, |batch, step| match step {
             Runner::Filter(predicate) => keep(&batch, &mask(&batch, predicate)?),
             Runner::Project { columns, schema } => project(&batch, columns, schema),
+            Runner::Unnest(unnest) => Ok(take_apart(&batch, unnest)?.0),
             Runner::Lookup(lookup) => {
                 let (joined, kept) = lookup.run(&batch)?;
                 keep(&joined, &kept)
@@ -84,6 +90,12 @@ impl StepRunner {
                 Runner::Filter(predicate) => mask(&batch, predicate)?,
                 Runner::Project { columns, schema } => {
                     batch = project(&batch, columns, schema)?;
+                    continue;
+                }
+                Runner::Unnest(unnest) => {
+                    let (parts, from) = take_apart(&batch, unnest)?;
+                    rows = take(&rows, &from, None)?;
+                    batch = parts;
                     continue;
                 }
                 Runner::Lookup(lookup) => {
@@ -144,6 +156,36 @@ fn project(
     let arrays = columns.iter().map(evaluate).collect::<datafusion::error::Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
+}
+
+/// A row for each element of a list, and of each the row it comes from.
+fn take_apart(batch: &RecordBatch, unnest: &Unnest) -> Result<(RecordBatch, UInt32Array), QueryError> {
+    let lists = batch.column(unnest.list).as_list::<i32>();
+    let (mut from, mut elements) = (UInt32Builder::new(), UInt32Builder::new());
+    for (row, range) in (0_u32..).zip(lists.offsets().windows(2)) {
+        let elements_of = if lists.is_null(row as usize) { 0..0 } else { range[0]..range[1] };
+        let stays = match unnest.nulls {
+            NullHandling::Drop => false,
+            NullHandling::Preserve => lists.is_null(row as usize),
+            NullHandling::PreserveAndExpandEmpty => elements_of.is_empty(),
+        };
+        if stays {
+            from.append_value(row);
+            elements.append_null();
+        }
+        for element in elements_of {
+            from.append_value(row);
+            elements.append_value(element.unsigned_abs());
+        }
+    }
+    let (from, elements) = (from.finish(), elements.finish());
+    let column = |source: &usize| match *source == unnest.list {
+        true => take(lists.values(), &elements, None),
+        false => take(batch.column(*source), &from, None),
+    };
+    let columns = unnest.from.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(from.len()));
+    Ok((RecordBatch::try_new_with_options(Arc::clone(&unnest.schema), columns, &options)?, from))
 }
 
 /// Several batches as one; `None` if there is no row.

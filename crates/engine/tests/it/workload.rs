@@ -75,6 +75,23 @@ pub const VIEWS: &[View] = &[
                 GROUP BY window_start, window_end",
         on_close: true,
     },
+    view(
+        "hopping",
+        "SELECT window_end, town, count(*) AS n, sum(amount) AS total
+         FROM TABLE(HOP(TABLE enriched, DESCRIPTOR(at), INTERVAL '2' SECOND, INTERVAL '6' SECOND))
+         GROUP BY window_end, town",
+    ),
+    View {
+        name: "cumulated",
+        query: "SELECT window_start, window_end, count(*) AS n, avg(amount) AS mean
+                FROM TABLE(CUMULATE(TABLE enriched, DESCRIPTOR(at), INTERVAL '3' SECOND, INTERVAL '9' SECOND))
+                WHERE amount > 10 GROUP BY window_start, window_end",
+        on_close: true,
+    },
+    view(
+        "letters",
+        "SELECT id, letter FROM (SELECT id, unnest(string_to_array(town, 'a')) AS letter FROM enriched)",
+    ),
 ];
 
 /// Events that come, each once, from a seed.

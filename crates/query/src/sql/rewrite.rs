@@ -1,7 +1,7 @@
 //! Rewrites on the token stream, for what sqlparser cannot read:
 //!
-//! - `TABLE(TUMBLE(TABLE t, DESCRIPTOR(c), INTERVAL …))` → `TUMBLE('t', 'c', INTERVAL …)`,
-//!   a plain table function;
+//! - `TABLE(TUMBLE(TABLE t, DESCRIPTOR(c), INTERVAL …))` and `TUMBLE(t, c, INTERVAL …)`
+//!   → `TUMBLE('t', 'c', INTERVAL …)`, a plain table function; the other windows alike;
 //! - `t FOR SYSTEM_TIME AS OF x` → `t`: joining a stream with a table is a lookup
 //!   as of the epoch's processing time anyway.
 //!
@@ -25,7 +25,7 @@ pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             i += window(&tokens, i, &mut out, &mut depth);
             continue;
         }
-        if is_window(&tokens, i) && is_word(&tokens, i + 2, "table") {
+        if is_window(&tokens, i) && (is_word(&tokens, i + 2, "table") || are_names(&tokens, i + 2)) {
             i += window(&tokens, i, &mut out, &mut depth);
             continue;
         }
@@ -65,8 +65,13 @@ fn is_window(tokens: &[TokenWithSpan], i: usize) -> bool {
     named && is(tokens, i + 1, &Token::LParen)
 }
 
-/// Copies `TUMBLE ( [TABLE] name , DESCRIPTOR ( column )` with both names as
-/// string literals; returns how many tokens it took.
+/// Whether two names stand here, with commas.
+fn are_names(tokens: &[TokenWithSpan], i: usize) -> bool {
+    [i, i + 2].iter().all(|i| literal(tokens, *i).is_some() && is(tokens, i + 1, &Token::Comma))
+}
+
+/// Copies `TUMBLE ( [TABLE] name , DESCRIPTOR ( column )`, or the two names
+/// alone, with both as string literals; returns how many tokens it took.
 fn window(tokens: &[TokenWithSpan], start: usize, out: &mut Vec<TokenWithSpan>, depth: &mut usize) -> usize {
     let name = tokens[start].token.to_string().to_lowercase();
     out.push(TokenWithSpan { token: Token::make_word(&name, None), span: tokens[start].span });
@@ -89,6 +94,12 @@ fn window(tokens: &[TokenWithSpan], start: usize, out: &mut Vec<TokenWithSpan>, 
             out.push(column);
         }
         i += 5;
+    } else if is(tokens, i, &Token::Comma)
+        && let Some(column) = literal(tokens, i + 1)
+    {
+        out.push(tokens[i].clone());
+        out.push(column);
+        i += 2;
     }
     i - start
 }

@@ -9,7 +9,7 @@ mod resolve;
 mod schemas;
 mod stream;
 pub(crate) mod system;
-mod tumble;
+mod windowed;
 
 pub use append::AppendProvider;
 pub use keyed::KeyedProvider;
@@ -17,4 +17,4 @@ pub(crate) use keyed::check_key_type;
 pub use resolve::{Resolver, state_table_name};
 pub(crate) use schemas::register;
 pub use stream::StreamProvider;
-pub(crate) use tumble::Tumble;
+pub(crate) use windowed::{WindowKind, WindowTable};
