@@ -43,5 +43,5 @@ async fn send(link: &Link, sasl: &Sasl, message: Vec<u8>) -> Result<Bytes, Clien
 }
 
 fn failed(sasl: &Sasl, error: &SaslError) -> ClientError {
-    ClientError::Settings(format!("log in as {:?}: {error}", sasl.username))
+    ClientError::Settings(format!("cannot log in as {:?}: {error}", sasl.username))
 }

@@ -12,6 +12,10 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::{ClientError, Tls};
 
+/// What is said of a server that shows the certificate of an authority, as a
+/// self-signed one is unless it says otherwise.
+const AUTHORITY_ITSELF: &str = "CaUsedAsEndEntity";
+
 /// Encrypts a connection to the broker at `address`, whose certificate must be
 /// for that host and be trusted.
 pub(crate) async fn encrypt(
@@ -25,8 +29,13 @@ pub(crate) async fn encrypt(
     let name =
         name.map_err(|error| settings(format!("{address} cannot be a certificate's name: {error}")))?;
     let connector = TlsConnector::from(Arc::new(config(tls)?));
-    let failed = |source| ClientError::socket(format!("encrypt the connection to {address}"), source);
-    connector.connect(name, stream).await.map_err(failed)
+    connector.connect(name, stream).await.map_err(|source| {
+        let hint = match source.to_string().contains(AUTHORITY_ITSELF) {
+            true => " (the server's certificate must not be an authority's: make it with basicConstraints=CA:FALSE)",
+            false => "",
+        };
+        ClientError::socket(format!("encrypt the connection to {address}{hint}"), source)
+    })
 }
 
 fn settings(message: String) -> ClientError {
@@ -55,7 +64,7 @@ fn roots(ca_file: Option<&str>) -> Result<RootCertStore, ClientError> {
         return match roots.is_empty() {
             false => Ok(roots),
             true => {
-                let message = "the system has no certificates to trust: give a file with ssl.ca.location";
+                let message = "the system has no certificates to trust: name a file of them (ssl.ca.location, --tls-ca)";
                 Err(settings(message.into()))
             }
         };
@@ -68,7 +77,8 @@ fn roots(ca_file: Option<&str>) -> Result<RootCertStore, ClientError> {
 
 fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    let read: Vec<_> = read.map_err(|error| settings(format!("certificates in {file}: {error}")))?;
+    let read: Vec<_> =
+        read.map_err(|error| settings(format!("cannot read the certificates in {file}: {error}")))?;
     if read.is_empty() {
         return Err(settings(format!("{file} has no certificate in PEM form")));
     }

@@ -54,17 +54,24 @@ fn password_of(user: &str, file: Option<&Path>) -> Result<String, CliError> {
 /// # Errors
 /// Nothing is there, or it does not let us in; the message says what to do.
 pub async fn connect(connection: &Connection) -> Result<Client, CliError> {
-    Client::open(connection.clone()).await.map_err(|error| {
-        let advice = match (&error, &connection.tls) {
-            (ClientError::Refused { .. }, _) => "see the users with `pluvio user list`",
-            (ClientError::Socket { source, .. }, Some(_)) if source.kind() == ErrorKind::InvalidData => {
-                "name whom to trust with --tls-ca FILE, or leave --tls out if the queue is not encrypted"
-            }
-            _ => {
-                "start the platform with `pluvio serve`, or name it with --bootstrap HOST:PORT; \
-                 one with users takes --user NAME, an encrypted one --tls or --tls-ca FILE"
-            }
-        };
-        CliError::Other(format!("cannot {error}; {advice}"))
-    })
+    let client = Client::open(connection.clone()).await.map_err(|error| refused(connection, error))?;
+    // Whether it speaks Kafka, and with whoever has not said who they are.
+    client.metadata(Some(&[])).await.map_err(|error| refused(connection, error))?;
+    Ok(client)
+}
+
+fn refused(connection: &Connection, error: ClientError) -> CliError {
+    let advice = match (&error, &connection.tls) {
+        (ClientError::Settings(_), _) => return CliError::Other(error.to_string()),
+        (ClientError::Refused { .. }, _) => "see the users with `pluvio user list`",
+        (ClientError::Socket { source, .. }, Some(_)) if source.kind() == ErrorKind::InvalidData => {
+            "name whom to trust with --tls-ca FILE, or leave --tls out if the queue is not encrypted"
+        }
+        (ClientError::Socket { .. }, _) => {
+            "start the platform with `pluvio serve`, or name it with --bootstrap HOST:PORT"
+        }
+        _ => "a queue with users takes --user NAME, an encrypted one --tls or --tls-ca FILE",
+    };
+    let cannot = if matches!(error, ClientError::Closed { .. }) { "" } else { "cannot " };
+    CliError::Other(format!("{cannot}{error}; {advice}"))
 }
