@@ -8,6 +8,7 @@ mod compacting;
 mod damage;
 mod disk_faults;
 mod frozen;
+mod frozen_compacted;
 mod frozen_transactions;
 mod fuzz_corpus;
 mod inspecting;
