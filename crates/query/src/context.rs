@@ -8,7 +8,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::tables::system::SystemTables;
 use crate::tables::{Resolver, WindowKind, WindowTable, register};
-use crate::windows::scalar_functions;
+use crate::{text_functions, windows};
 
 /// A session context over what `resolver` finds.
 pub(crate) fn new_context(
@@ -24,11 +24,15 @@ pub(crate) fn new_context(
     options.sql_parser.collect_spans = true;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.parquet.schema_force_view_types = false;
-    let context = SessionContext::new_with_config_rt(config, Arc::clone(runtime));
+    let mut context = SessionContext::new_with_config_rt(config, Arc::clone(runtime));
     register(&context, resolver, system)?;
-    for function in scalar_functions() {
+    for function in windows::scalar_functions() {
         context.register_udf(function.as_ref().clone());
     }
+    for function in text_functions::scalar_functions() {
+        context.register_udf(function);
+    }
+    datafusion_functions_json::register_all(&mut context)?;
     for (name, kind) in WindowKind::ALL {
         context.register_udtf(name, Arc::new(WindowTable { kind, resolver: Arc::clone(resolver) }));
     }

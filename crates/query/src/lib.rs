@@ -26,6 +26,7 @@ pub mod sources;
 pub mod sql;
 mod system_rows;
 pub mod tables;
+mod text_functions;
 mod threads;
 pub mod windows;
 
