@@ -62,7 +62,7 @@ pub async fn run(args: ConsumeArgs) -> Result<(), CliError> {
     let connections = places.len().clamp(1, CONNECTIONS_MAX);
     for first in 0..connections {
         let own: Vec<_> = places.iter().skip(first).step_by(connections).copied().collect();
-        let client = connect(&connection).await?;
+        let client = Client::open(connection.clone()).await?;
         let fetcher = Fetcher { client, topic: args.topic.clone(), fetched: fetched.clone() };
         fetching.spawn(fetcher.run(own));
     }

@@ -30,6 +30,13 @@ pub fn open(folder: &Path) -> Arc<EventLog> {
     EventLog::open(folder, Arc::new(RealDisk), clock, random, Metrics::default(), options).unwrap()
 }
 
+/// An empty log for a new sample.
+pub fn open_new(folder: &Path) -> Arc<EventLog> {
+    assert!(!folder.exists(), "a frozen sample is never written again");
+    fs::create_dir_all(folder).unwrap();
+    open(folder)
+}
+
 fn orders_config() -> TopicConfig {
     TopicConfig {
         retention_ms: None,
@@ -114,9 +121,7 @@ fn version_1_opens_without_what_can_be_made_again() {
 #[ignore = "writes the frozen sample; only for a new version of the format"]
 fn write_the_sample() {
     let folder = sample();
-    assert!(!folder.exists(), "a frozen sample is never written again");
-    fs::create_dir_all(&folder).unwrap();
-    let log = open(&folder);
+    let log = open_new(&folder);
     log.create_topic("__internal", 1, TopicConfig::default()).unwrap();
     let topic = log.create_topic("orders", 3, orders_config()).unwrap();
     assert_eq!(log.new_producer_id().unwrap(), PRODUCER);

@@ -4,9 +4,9 @@
 //! The sample lies in `tests/formats/v2/eventlog-compacted`. It was written by
 //! `write_the_sample` below and is never written again.
 
-use crate::frozen::{copy, open};
+use crate::frozen::{copy, open, open_new};
 use crate::rig::read_all;
-use pluvio_eventlog::{Cleanup, TimestampType, TopicConfig};
+use pluvio_eventlog::{Cleanup, Partition, TimestampType, TopicConfig};
 use pluvio_wire_kafka::Compression;
 use pluvio_wire_kafka::records::{BatchBuilder, for_each_record};
 use std::fs;
@@ -37,26 +37,29 @@ fn config() -> TopicConfig {
     }
 }
 
+/// A line for each event: its offset, its key and its number, -1 for a deletion.
+fn events(partition: &Partition) -> String {
+    let mut lines = String::new();
+    for stored in read_all(partition, 2_000) {
+        for_each_record(&stored.bytes, 1 << 20, &mut Vec::new(), |record| {
+            let number = record.value.map_or(-1, |value| i64::from(value[0]));
+            lines += &format!("{} {} {number}\n", record.offset, record.key.unwrap()[0]);
+            Ok(())
+        })
+        .unwrap();
+    }
+    lines
+}
+
 fn check(folder: &Path) {
     let log = open(folder);
     let topic = log.topic("states").unwrap();
     assert_eq!(topic.config(), config());
     let partition = topic.partition(0).unwrap();
     assert_eq!((partition.start_offset(), partition.end_offset()), (0, 40));
-    let mut found = Vec::new();
-    for stored in read_all(&partition, 2_000) {
-        for_each_record(&stored.bytes, 1 << 20, &mut Vec::new(), |record| {
-            let number = record.value.map_or(-1, |value| i64::from(value[0]));
-            found.push((record.offset, record.key.unwrap()[0], number));
-            Ok(())
-        })
-        .unwrap();
-    }
     // The newest event of each key in what was compacted, and all that came later. Key 3 was deleted last.
     let expected = fs::read_to_string(folder.join("expected.txt")).unwrap();
-    let found: String =
-        found.iter().map(|(offset, key, value)| format!("{offset} {key} {value}\n")).collect();
-    assert_eq!(found, expected);
+    assert_eq!(events(&partition), expected);
     assert!(log.recovery_report().is_empty(), "{:?}", log.recovery_report());
 }
 
@@ -73,9 +76,7 @@ fn a_compacted_log_opens() {
 #[ignore = "writes the frozen sample; only for a new version of the format"]
 fn write_the_sample() {
     let folder = sample();
-    assert!(!folder.exists(), "a frozen sample is never written again");
-    fs::create_dir_all(&folder).unwrap();
-    let log = open(&folder);
+    let log = open_new(&folder);
     let partition = log.create_topic("states", 1, config()).unwrap().partition(0).unwrap();
     for number in 0..40_u8 {
         let mut builder = BatchBuilder::new(0);
@@ -88,15 +89,6 @@ fn write_the_sample() {
     }
     partition.sync(i64::MAX).unwrap();
     log.tick().unwrap();
-    let mut expected = String::new();
-    for stored in read_all(&partition, 2_000) {
-        for_each_record(&stored.bytes, 1 << 20, &mut Vec::new(), |record| {
-            let number = record.value.map_or(-1, |value| i64::from(value[0]));
-            expected += &format!("{} {} {number}\n", record.offset, record.key.unwrap()[0]);
-            Ok(())
-        })
-        .unwrap();
-    }
-    fs::write(folder.join("expected.txt"), expected).unwrap();
+    fs::write(folder.join("expected.txt"), events(&partition)).unwrap();
     log.close();
 }

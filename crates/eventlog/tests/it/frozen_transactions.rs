@@ -4,7 +4,7 @@
 //! The sample lies in `tests/formats/v2/eventlog`. It was written by
 //! `write_the_sample` below and is never written again.
 
-use crate::frozen::{copy, open};
+use crate::frozen::{copy, open, open_new};
 use crate::rig::{batch, offsets, transactional};
 use pluvio_eventlog::TopicConfig;
 use pluvio_wire_kafka::records::EndMarker;
@@ -57,9 +57,7 @@ fn version_2_opens_without_its_snapshots() {
 #[ignore = "writes the frozen sample; only for a new version of the format"]
 fn write_the_sample() {
     let folder = sample();
-    assert!(!folder.exists(), "a frozen sample is never written again");
-    fs::create_dir_all(&folder).unwrap();
-    let log = open(&folder);
+    let log = open_new(&folder);
     let config = TopicConfig { segment_bytes: 2048, retention_ms: None, ..TopicConfig::default() };
     let partition = log.create_topic("payments", 1, config).unwrap().partition(0).unwrap();
     for round in 0..9_i16 {
