@@ -162,6 +162,8 @@ def command_and_environment(number, ways, folder, settings):
         "BROKERS": settings["bootstrap.servers"], "KAFKA_PATH": str(kafka_oracle.home()),
         "TEST_KAFKA_VERSION": kafka_oracle.VERSION, "LD_LIBRARY_PATH": "../src:../src-cpp",
     }
+    # With CI in the environment, tests that measure time skip themselves.
+    environment.pop("CI", None)
     if "consumer" in ways:
         environment["TEST_CONSUMER_GROUP_PROTOCOL"] = "consumer"
     command = ["./test-runner", "-p1", "-L", "-K", "-r"]
@@ -215,8 +217,13 @@ def run_all(chosen, settings_of, folder, beside=6):
     before = list(futures.values())
 
     def start_after_the_others(number, ways):
+        """These measure time: what else the machine does may spoil two of three runs."""
         wait(before)
-        return start(number, ways)
+        for _ in range(3):
+            outcome = start(number, ways)
+            if "FAILED" not in outcome.states.values():
+                break
+        return outcome
 
     futures.update({key: alone.submit(start_after_the_others, *key) for key in runs if "alone" in key[1]})
     many.shutdown(wait=False)

@@ -121,7 +121,8 @@ def test_confluent_group_rebalances_and_loses_nothing(platform, strategy):
     until("both have two partitions", shared, 30)
     owned = {(t.topic, t.partition) for t in a.assignment() + b.assignment()}
     assert owned == {("t", n) for n in range(4)}
-    send_all(p.kafka, "t", VALUES)
+    for n in range(4):
+        send_all(p.kafka, "t", VALUES[n::4], partition=n)
 
     def everything():
         take(a, first, 0.2)
