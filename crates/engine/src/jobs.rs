@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use datafusion::logical_expr::LogicalPlan;
 use parking_lot::Mutex;
-use pluvio_catalog::{Catalog, ViewDef};
+use pluvio_catalog::{Catalog, StreamDef, ViewDef};
 use pluvio_foundation::ErrorKind;
 use pluvio_query::sql::parse_query;
 use pluvio_query::tables::state_table_name;
@@ -84,12 +84,14 @@ impl Engine {
         let trigger_ms =
             spec.views.iter().filter_map(|v| v.trigger_ms).min().unwrap_or(self.options.trigger_ms);
         let platform = &self.platform;
-        let (sinks, stream) = (spec.sinks.clone(), spec.stream.clone());
+        let sinks = spec.sinks.clone();
+        let topics = spec.streams.iter().map(|stream| platform.sources().open(stream));
+        let topics = topics.collect::<Result<Vec<_>, _>>()?;
         // Storage first: a sink must hold its rows before an epoch can let them go.
         let parts = GraphParts {
             spec,
             plans,
-            topic: platform.sources().open(&stream)?,
+            topics,
             store: Arc::clone(platform.store()),
             clock: Arc::clone(platform.clock()),
             metrics: platform.metrics().clone(),
@@ -153,17 +155,16 @@ impl Jobs for Engine {
 
     fn forget(&self, name: &str) -> Result<(), QueryError> {
         let store = self.platform.store();
-        for table in [name.to_owned(), state_table_name(name)] {
-            ignore_missing(if store.table(&table).is_some() { store.drop_table(&table) } else { Ok(()) })?;
+        let state = state_table_name(name);
+        let is_its = |table: &str| table == name || table.starts_with(&state);
+        for table in store.table_names().iter().filter(|table| is_its(table)) {
+            ignore_missing(store.drop_table(table))?;
         }
         for span in [name.to_owned(), dead_letters_name(name).to_string()] {
             ignore_missing(if store.span(&span).is_some() { store.drop_span(&span) } else { Ok(()) })?;
         }
         let mut commit = store.begin();
         commit.note(&record_name(name), None);
-        for graph in store.note_names(&record_name("")) {
-            forget_view(&mut commit, store, &graph, name)?;
-        }
         commit.commit()?;
         self.platform.metrics().forget(name);
         Ok(())
@@ -181,43 +182,27 @@ impl Jobs for Engine {
         let progress = |running: &Running| {
             let (spec, shared) = (&running.graph.spec, &running.graph.shared);
             let failed = (*shared.state.lock() == "failed").then(|| shared.error.lock().clone()).flatten();
-            let record = shared.record.lock().clone();
-            // After the record: an epoch ends being settled before its record is seen.
+            let position = shared.position.lock().clone();
+            // After the position: an epoch ends being settled before its position is seen.
             let settled = shared.settled.load(Ordering::Acquire);
-            Progress {
+            let failed = failed.map(|e| e.to_string());
+            let cuts = position.cuts.into_iter().chain(std::iter::repeat(Vec::new()));
+            let of_stream = |(stream, cut): (&StreamDef, Vec<i64>)| Progress {
                 graph: spec.name.clone(),
-                stream: spec.stream.clone(),
-                epoch: record.epoch,
-                cut: record.cut,
+                stream: stream.clone(),
+                epoch: position.epoch,
+                cut,
                 settled,
-                failed: failed.map(|e| e.to_string()),
-            }
+                failed: failed.clone(),
+            };
+            spec.streams.iter().zip(cuts).map(of_stream).collect::<Vec<_>>()
         };
-        self.running.lock().values().map(progress).collect()
+        self.running.lock().values().flat_map(progress).collect()
     }
 
     fn epochs(&self) -> Vec<EpochStatus> {
         self.running.lock().values().flat_map(|r| r.graph.shared.stats.epochs()).collect()
     }
-}
-
-/// Takes a dropped view out of its graph's record, so that a new view of the
-/// same name starts anew.
-fn forget_view(
-    commit: &mut pluvio_keytables::Commit,
-    store: &pluvio_keytables::Store,
-    graph: &str,
-    view: &str,
-) -> Result<(), QueryError> {
-    if graph == record_name(view) {
-        return Ok(());
-    }
-    let Some(bytes) = store.note(graph) else { return Ok(()) };
-    let mut record = crate::graph::EpochRecord::decode(&bytes)?;
-    if record.views.remove(view).is_some() {
-        commit.note(graph, Some(record.encode()?.into()));
-    }
-    Ok(())
 }
 
 fn ignore_missing(result: Result<(), pluvio_keytables::TableError>) -> Result<(), QueryError> {
@@ -229,17 +214,17 @@ fn ignore_missing(result: Result<(), pluvio_keytables::TableError>) -> Result<()
 
 fn view_jobs(running: &Running) -> Vec<JobStatus> {
     let shared = &running.graph.shared;
-    let record = shared.record.lock().clone();
+    let position = shared.position.lock().clone();
     let error = shared.error.lock().as_ref().map(ToString::to_string);
     let state = *shared.state.lock();
-    let job = |view: &ViewDef| {
-        let did = record.views.get(&view.name).cloned().unwrap_or_default();
+    let job = |(place, view): (usize, &ViewDef)| {
+        let did = position.records.get(place).cloned().unwrap_or_default();
         JobStatus {
             name: view.name.clone(),
             kind: "view",
             state,
             graph: running.graph.spec.name.clone(),
-            epoch: record.epoch.cast_signed(),
+            epoch: position.epoch.cast_signed(),
             rows_in: did.rows_in,
             rows_out: did.rows_out,
             lag: shared.lag.load(Ordering::Relaxed),
@@ -249,11 +234,13 @@ fn view_jobs(running: &Running) -> Vec<JobStatus> {
             error: error.clone(),
         }
     };
-    running.graph.spec.views.iter().map(job).collect()
+    running.graph.spec.views.iter().enumerate().map(job).collect()
 }
 
 fn sink_jobs(running: &Running) -> Vec<JobStatus> {
-    let record = running.graph.shared.record.lock().clone();
+    let position = running.graph.shared.position.lock().clone();
+    let views = &running.graph.spec.views;
+    let of_view = |name: &str| position.records.get(views.iter().position(|view| view.name == name)?);
     let job = |sink: &SinkHandle| {
         let epoch = sink.shared.epoch.load(Ordering::Relaxed);
         let error = sink.shared.error.lock().as_ref().map(ToString::to_string);
@@ -263,9 +250,9 @@ fn sink_jobs(running: &Running) -> Vec<JobStatus> {
             state: if error.is_some() { "waiting" } else { "running" },
             graph: running.graph.spec.name.clone(),
             epoch: epoch.cast_signed(),
-            rows_in: record.views.get(&sink.def.from).map_or(0, |v| v.rows_out),
+            rows_in: of_view(&sink.def.from).map_or(0, |record| record.rows_out),
             rows_out: sink.shared.rows.load(Ordering::Relaxed),
-            lag: record.epoch.saturating_sub(epoch),
+            lag: position.epoch.saturating_sub(epoch),
             latency_ms_p50: None,
             latency_ms_p99: None,
             trigger_ms: sink.def.commit_interval_ms,

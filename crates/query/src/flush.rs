@@ -23,16 +23,18 @@ const LOOK_MS: u64 = 5;
 pub(crate) async fn run(session: &Session) -> Result<Outcome, QueryError> {
     let platform = session.platform();
     let jobs = platform.jobs()?;
-    let mut goals: HashMap<String, Vec<i64>> = HashMap::new();
+    let mut goals: HashMap<(String, String), Vec<i64>> = HashMap::new();
     for progress in jobs.progress() {
         let sources = Arc::clone(platform.sources());
-        goals.insert(progress.graph, blocking(move || sources.ends(&progress.stream)).await?);
+        let goal = (progress.graph, progress.stream.name.clone());
+        goals.insert(goal, blocking(move || sources.ends(&progress.stream)).await?);
     }
     let mut reached: HashMap<String, u64> = HashMap::new();
     loop {
         let mut waiting = false;
         for progress in jobs.progress() {
-            let Some(goal) = goals.get(&progress.graph) else { continue };
+            let of = (progress.graph.clone(), progress.stream.name.clone());
+            let Some(goal) = goals.get(&of) else { continue };
             waiting |= !is_visible(&progress, goal, &mut reached)?;
         }
         if !waiting {

@@ -28,3 +28,12 @@ pub fn physical(expression: &Expr, schema: &DFSchema) -> Result<Arc<dyn Physical
     let context = PhysicalPlanningContext::default();
     Ok(create_physical_expr(expression, schema, &ExecutionProps::new(), &context)?)
 }
+
+/// The expression below its casts and names.
+pub fn without_casts(expression: &Expr) -> &Expr {
+    match expression {
+        Expr::Cast(cast) => without_casts(&cast.expr),
+        Expr::Alias(alias) => without_casts(&alias.expr),
+        other => other,
+    }
+}

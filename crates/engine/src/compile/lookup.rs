@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::JoinType;
 use datafusion::datasource::source_as_provider;
@@ -12,9 +12,10 @@ use datafusion::physical_expr::expressions::cast;
 use pluvio_query::QueryError;
 use pluvio_query::tables::KeyedProvider;
 
-use super::chain::{Chain, Step};
-use super::expressions::physical;
+use super::builder::{Builder, Built};
+use super::expressions::{physical, without_casts};
 use super::origin::Origin;
+use super::plan::Step;
 
 /// Which rows without a match stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub enum LookupJoin {
     Inner,
     /// All, with NULLs.
     Left,
+    /// Only those with a match stay, without the table's columns.
+    Semi,
+    /// Only those without a match stay, without the table's columns.
+    Anti,
 }
 
 /// A lookup of table columns by primary key.
@@ -40,6 +45,8 @@ pub struct Lookup {
     pub condition: Option<Arc<dyn PhysicalExpr>>,
     /// Whether the table's columns come first in the output.
     pub table_first: bool,
+    /// How many of the stream's columns stand before those that are carried.
+    pub stream_width: usize,
     /// The joined row.
     pub schema: SchemaRef,
 }
@@ -71,11 +78,7 @@ impl Side {
                 let provider = source_as_provider(&scan.source)?;
                 let Some(keyed) = provider.downcast_ref::<KeyedProvider>() else { return Ok(None) };
                 if keyed.is_view() {
-                    let message = format!(
-                        "\"{}\" is a view that updates its rows; a join with it is not supported: join a table",
-                        keyed.name()
-                    );
-                    return Err(QueryError::unsupported(message));
+                    return Ok(None);
                 }
                 let schema = keyed.schema();
                 let columns = scan.projection.clone().unwrap_or_else(|| (0..schema.fields().len()).collect());
@@ -87,16 +90,9 @@ impl Side {
     }
 }
 
-fn without_casts(expression: &Expr) -> &Expr {
-    match expression {
-        Expr::Cast(cast) => without_casts(&cast.expr),
-        Expr::Alias(alias) => without_casts(&alias.expr),
-        other => other,
-    }
-}
-
-/// Adds the join to the chain of its stream side.
-pub fn join(plan: &LogicalPlan, join: &Join) -> Result<Chain, QueryError> {
+/// Adds the join to the nodes of its stream side; `None` if neither side is a
+/// table.
+pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Option<Built>, QueryError> {
     let (right, left) = (Side::of(&join.right)?, Side::of(&join.left)?);
     let (side, stream, table_plan, table_first, on) = match (right, left) {
         (Some(side), _) => {
@@ -107,48 +103,67 @@ pub fn join(plan: &LogicalPlan, join: &Join) -> Result<Chain, QueryError> {
             let on = join.on.iter().map(|(l, r)| (r.clone(), l.clone())).collect();
             (side, &join.right, &join.left, true, on)
         }
-        (None, None) => {
-            return Err(QueryError::unsupported(
-                "a join of two streams is not supported yet; a stream joins a TABLE by its whole primary key",
-            ));
-        }
+        (None, None) => return Ok(None),
     };
     let kind = match (join.join_type, table_first) {
         (JoinType::Inner, _) => LookupJoin::Inner,
         (JoinType::Left, false) | (JoinType::Right, true) => LookupJoin::Left,
+        (JoinType::LeftSemi, false) | (JoinType::RightSemi, true) => LookupJoin::Semi,
+        (JoinType::LeftAnti, false) | (JoinType::RightAnti, true) if !join.null_aware => LookupJoin::Anti,
         (other, _) => {
             return Err(QueryError::unsupported(format!(
-                "a {other} join of a stream with the table \"{}\" is not supported; use JOIN or LEFT JOIN from the stream",
+                "a {other} join of a stream with the table \"{}\" is not supported; use JOIN, LEFT JOIN, EXISTS or \
+                 NOT EXISTS from the stream",
                 side.table
             )));
         }
     };
-    let mut chain = Chain::of(stream)?;
-    chain.refuse_after_aggregate("a join")?;
-    let keys = keys(&side, &on, stream, table_plan)?;
-    let condition = join.filter.as_ref().map(|f| physical(f, plan.schema())).transpose()?;
-    let mut origins = vec![Origin::Other; side.columns.len()];
-    match table_first {
-        true => origins.append(&mut chain.origins),
-        false => origins.splice(0..0, std::mem::take(&mut chain.origins)).for_each(drop),
+    let mut built = builder.build(stream)?;
+    built.check_input("a join")?;
+    if !built.appends && built.identity.is_none() {
+        return Err(QueryError::unsupported(format!(
+            "the table \"{}\" cannot be joined here: these rows may be taken back and have no key, and the table may \
+             have changed by then. Join the table before the rows are joined or grouped",
+            side.table
+        )));
     }
-    chain.origins = origins;
-    chain.lookups.push(side.table.clone());
-    chain.push(Step::Lookup(Lookup {
+    built.by_key_only = !built.appends;
+    let keys = keys(&side, &on, stream, table_plan)?;
+    let joined = join.left.schema().join(join.right.schema())?;
+    let condition = join.filter.as_ref().map(|f| physical(f, &joined)).transpose()?;
+    let (stream_width, width) = (stream.schema().fields().len(), joined.fields().len());
+    let mut fields: Vec<_> = joined.as_arrow().fields().iter().map(nullable).collect();
+    fields.extend(built.carried.iter().map(|(field, _)| nullable(field)));
+    builder.lookups.push(side.table.clone());
+    let adds = matches!(kind, LookupJoin::Inner | LookupJoin::Left);
+    if adds {
+        let tables = vec![Origin::Other; side.columns.len()];
+        let at = if table_first { 0 } else { built.origins.len() };
+        built.origins.splice(at..at, tables).for_each(drop);
+        let shift = |place: &mut usize| match *place < stream_width {
+            true if table_first => *place += side.columns.len(),
+            true => {}
+            false => *place += width - stream_width,
+        };
+        built.identity.iter_mut().flat_map(|identity| &mut identity.now).for_each(shift);
+    }
+    let lookup = Lookup {
         table: side.table,
         keys,
         columns: side.columns,
         join: kind,
         condition,
         table_first,
-        schema: nullable(plan.schema().as_arrow()),
-    }));
-    Ok(chain)
+        stream_width,
+        schema: Arc::new(Schema::new(fields)),
+    };
+    builder.step(&mut built, Step::Lookup(lookup));
+    debug_assert!(!adds || plan.schema().fields().len() == width);
+    Ok(Some(built))
 }
 
-fn nullable(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+fn nullable(field: &FieldRef) -> Field {
+    field.as_ref().clone().with_nullable(true)
 }
 
 /// For each key column, the stream's expression that it equals.

@@ -1,71 +1,47 @@
 //! Logical plan → the operators of one view.
 //!
-//! A view is a chain: one input, stateless steps (filter, project, look up), at
-//! most one aggregate, and stateless steps on its result. Whatever else a plan
-//! holds is refused here, with the supported spelling, before anything runs.
+//! Every operator takes changes (rows with a weight) and gives changes, so that
+//! what a view holds is what a batch of the same plan gives. What a plan holds
+//! that cannot run forever is refused here, with the supported spelling, before
+//! anything runs.
 
 mod aggregate;
-mod chain;
+mod builder;
 mod expressions;
+mod join;
 mod lookup;
 mod origin;
+mod output;
+mod over;
+mod plan;
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
-use pluvio_catalog::{Catalog, Column, Definition, ViewKind};
+use pluvio_catalog::{Catalog, Definition};
 use pluvio_query::{QueryError, ViewShape};
 
-pub use aggregate::{AggregatePlan, Function, Window};
-pub use chain::{Chain, Input, Step, Unnest};
+pub use aggregate::{Additive, AggregatePlan, Emission, Function};
+pub use join::{JoinKind, JoinPlan};
 pub use lookup::{Lookup, LookupJoin};
-
-/// A view, compiled.
-#[derive(Debug)]
-pub struct ViewPlan {
-    /// What it reads.
-    pub input: Input,
-    /// Steps on the input's rows.
-    pub steps: Vec<Step>,
-    /// The aggregate, if any.
-    pub aggregate: Option<AggregatePlan>,
-    /// Steps on the aggregate's rows; their output ends with the group columns.
-    pub after: Vec<Step>,
-    /// The columns of the stored table; the first are what readers see.
-    pub stored: Vec<Column>,
-    /// For each stored column, its position in the last step's output.
-    pub stored_from: Vec<usize>,
-    /// How rows are kept.
-    pub kind: ViewKind,
-    /// Windows are emitted once, when closed.
-    pub emit_on_window_close: bool,
-    /// Names of the tables it looks up.
-    pub lookups: Vec<String>,
-    /// How many of the stored columns readers see.
-    pub visible: usize,
-}
+pub use origin::{Edge, Window};
+pub use over::{OverPlan, RankFunction, RankKind};
+pub use plan::{How, Node, Operator, Output, Read, Step, Unnest, ViewPlan};
 
 /// Compiles a view's plan.
 ///
 /// # Errors
 /// What the plan holds that a job cannot do.
 pub fn compile(plan: &LogicalPlan, emit_on_window_close: bool) -> Result<ViewPlan, QueryError> {
-    let chain = Chain::of(plan)?;
-    if emit_on_window_close
-        && !chain.aggregate.as_ref().is_some_and(|a| a.window.is_some_and(|w| w.edge.on_event_time))
-    {
-        return Err(QueryError::invalid(
-            "EMIT ON WINDOW CLOSE needs GROUP BY window_end (or, but for CUMULATE, window_start) of a window over \
-             the stream's WATERMARK column",
-        ));
-    }
-    chain.finish(emit_on_window_close)
+    let mut builder = builder::Builder::default();
+    let root = builder.build(plan)?;
+    output::finish(builder, root, emit_on_window_close)
 }
 
 impl ViewPlan {
     /// What the query layer wants to know of it.
     pub fn shape(&self, catalog: &Catalog) -> Result<ViewShape, QueryError> {
-        let mut reads = vec![self.input.name().to_owned()];
+        let mut reads: Vec<String> = self.reads.iter().map(|read| read.name.clone()).collect();
         reads.extend(self.lookups.iter().cloned());
         for name in &reads {
             let known = catalog.get(name);
@@ -75,7 +51,7 @@ impl ViewPlan {
         }
         reads.sort();
         reads.dedup();
-        let columns = self.stored[..self.visible].to_vec();
-        Ok(ViewShape { columns, kind: self.kind.clone(), reads })
+        let columns = self.output.stored[..self.output.visible].to_vec();
+        Ok(ViewShape { columns, kind: self.output.kind.clone(), reads })
     }
 }

@@ -1,5 +1,6 @@
-//! Where a column comes from, as far as time and grouping are concerned.
+//! Where a column comes from, as far as time and rank are concerned.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
 use pluvio_query::windows::WindowFunction;
@@ -16,6 +17,16 @@ pub struct Edge {
     pub on_event_time: bool,
 }
 
+/// The column of an operator's key that is a window's edge on event time: state
+/// of closed windows goes, and rows that come for them are late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Its place among the key columns.
+    pub place: usize,
+    /// Which edge it is.
+    pub edge: Edge,
+}
+
 /// What a column is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -25,10 +36,25 @@ pub enum Origin {
     Edge(Edge),
     /// A list of such edges.
     Edges(Edge),
-    /// The aggregate's group column at this place.
-    Group(usize),
+    /// A rank that this OVER node computes.
+    Rank(usize),
     /// Anything else.
     Other,
+}
+
+impl Origin {
+    /// The edge on event time that it is.
+    pub fn event_edge(self) -> Option<Edge> {
+        match self {
+            Self::Edge(edge) if edge.on_event_time => Some(edge),
+            _ => None,
+        }
+    }
+}
+
+/// The first edge on event time among the columns of a key.
+pub fn window_of(key: impl Iterator<Item = Origin>) -> Option<Window> {
+    key.enumerate().find_map(|(place, origin)| Some(Window { place, edge: origin.event_edge()? }))
 }
 
 /// The origin of an expression over columns with these origins.
@@ -40,7 +66,8 @@ pub fn origin_of(expression: &Expr, schema: &DFSchema, origins: &[Origin]) -> Or
             None => Origin::Other,
         },
         Expr::Cast(cast) => match origin_of(&cast.expr, schema, origins) {
-            known @ (Origin::Time | Origin::Edge(_)) => known,
+            known @ (Origin::Time | Origin::Edge(_)) if is_time(cast.field.data_type()) => known,
+            rank @ Origin::Rank(_) => rank,
             _ => Origin::Other,
         },
         Expr::ScalarFunction(_) => match WindowFunction::of(expression) {
@@ -51,6 +78,10 @@ pub fn origin_of(expression: &Expr, schema: &DFSchema, origins: &[Origin]) -> Or
         },
         _ => Origin::Other,
     }
+}
+
+fn is_time(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(..))
 }
 
 /// What a window function makes of a column.

@@ -1,17 +1,20 @@
-//! Graphs: the jobs that feed each other, from one stream to its last view. They
-//! run on one thread, share each epoch and commit together.
+//! Graphs: the jobs that read each other, from their streams to their last
+//! views. They run on one thread, share each epoch and commit together.
 
+mod epoch;
+mod intake;
 mod outputs;
 mod record;
 mod runner;
 mod source;
+mod tail;
 mod view;
 
 use std::sync::Arc;
 
 use pluvio_catalog::{Catalog, Definition, SinkDef, StreamDef, ViewDef};
 
-pub use record::EpochRecord;
+pub use record::{RECORD_PREFIX, StreamRecord, ViewRecord, record_name};
 pub use runner::{GraphHandle, GraphParts};
 
 /// What a graph is made of.
@@ -19,54 +22,66 @@ pub use runner::{GraphHandle, GraphParts};
 pub struct GraphSpec {
     /// The name of its first view.
     pub name: String,
-    /// Its stream.
-    pub stream: StreamDef,
+    /// Its streams.
+    pub streams: Vec<StreamDef>,
     /// Its views, each after what it reads.
     pub views: Vec<ViewDef>,
     /// The sinks of its views.
     pub sinks: Vec<SinkDef>,
 }
 
-/// The graphs of a catalog: one for each view that reads a stream, with all that
-/// hangs on it.
+impl GraphSpec {
+    fn of(view: &ViewDef) -> Self {
+        Self { name: view.name.clone(), streams: Vec::new(), views: vec![view.clone()], sinks: Vec::new() }
+    }
+
+    fn has_view(&self, name: &str) -> bool {
+        self.views.iter().any(|view| view.name == name)
+    }
+}
+
+/// The graphs of a catalog: views that read each other are in one.
 pub fn graphs(catalog: &Catalog) -> Vec<GraphSpec> {
     let all = catalog.all();
-    let stream = |name: &str| {
-        all.iter().find_map(|d| match d.as_ref() {
-            Definition::Stream(s) if s.name == name => Some(s.clone()),
-            _ => None,
-        })
-    };
     let mut graphs: Vec<GraphSpec> = Vec::new();
     for definition in &all {
         match definition.as_ref() {
             Definition::View(view) => {
-                let root = view.reads.iter().find_map(|r| stream(r));
-                if let Some(stream) = root {
-                    let (name, views) = (view.name.clone(), vec![view.clone()]);
-                    graphs.push(GraphSpec { name, stream, views, sinks: Vec::new() });
-                } else if let Some(graph) = owner(&mut graphs, &view.reads) {
-                    graph.views.push(view.clone());
-                }
+                let reads = |graph: &GraphSpec| view.reads.iter().any(|name| graph.has_view(name));
+                let (joined, apart): (Vec<_>, Vec<_>) = graphs.into_iter().partition(reads);
+                graphs = apart;
+                let mut joined = joined.into_iter();
+                let graph = match joined.next() {
+                    None => GraphSpec::of(view),
+                    Some(mut graph) => {
+                        for other in joined {
+                            graph.views.extend(other.views);
+                            graph.sinks.extend(other.sinks);
+                        }
+                        graph.views.push(view.clone());
+                        graph
+                    }
+                };
+                graphs.push(graph);
             }
             Definition::Sink(sink) => {
-                if let Some(graph) = owner(&mut graphs, std::slice::from_ref(&sink.from)) {
+                if let Some(graph) = graphs.iter_mut().find(|graph| graph.has_view(&sink.from)) {
                     graph.sinks.push(sink.clone());
                 }
             }
             Definition::Stream(_) | Definition::Table(_) => {}
         }
     }
+    for graph in &mut graphs {
+        for definition in &all {
+            if let Definition::Stream(stream) = definition.as_ref()
+                && graph.views.iter().any(|view| view.reads.contains(&stream.name))
+            {
+                graph.streams.push(stream.clone());
+            }
+        }
+    }
     graphs
-}
-
-fn owner<'a>(graphs: &'a mut [GraphSpec], reads: &[String]) -> Option<&'a mut GraphSpec> {
-    graphs.iter_mut().find(|g| g.views.iter().any(|v| reads.contains(&v.name)))
-}
-
-/// The name under which a graph's epoch record is stored.
-pub fn record_name(graph: &str) -> String {
-    format!("graph/{graph}")
 }
 
 /// The name of a graph's span of dead letters.

@@ -1,5 +1,5 @@
-//! What an epoch gathers on its way to the commit: each view's rows and the dead
-//! letters.
+//! What an epoch gathers before its operators run: what each view reads, and the
+//! dead letters.
 
 use std::sync::Arc;
 
@@ -10,11 +10,14 @@ use pluvio_formats::encode_json;
 use pluvio_foundation::limits::DEAD_LETTER_PREVIEW_BYTES_MAX;
 use pluvio_query::{QueryError, dead_letters};
 
-use super::view::{View, isolate};
+use super::view::View;
+use crate::operators::{Delta, isolate};
 
 /// A dead letter before it is written.
 #[derive(Debug)]
 pub struct DeadLetter {
+    /// The graph's stream, by its place.
+    pub stream: usize,
     pub partition: Option<i32>,
     pub offset: Option<i64>,
     pub reason: String,
@@ -23,37 +26,44 @@ pub struct DeadLetter {
 
 /// One epoch's rows, by view.
 pub struct Outputs {
-    /// For each view, its batches: stored rows, or the aggregate's input.
-    pub batches: Vec<Vec<RecordBatch>>,
+    /// For each view and each of its reads, what it takes in; of a direct view,
+    /// what it gives out, at the read's place.
+    pub taken: Vec<Vec<Vec<Delta>>>,
     /// For each view, rows taken in.
     pub rows_in: Vec<u64>,
     pub dead_letters: Vec<DeadLetter>,
 }
 
-/// Where a batch of the stream came from.
+/// Where a batch of a stream came from.
+#[derive(Clone, Copy)]
 pub struct Place<'a> {
+    pub stream: usize,
     pub partition: i32,
     pub offsets: &'a [i64],
 }
 
 impl Outputs {
-    pub fn new(views: usize) -> Self {
-        Self { batches: vec![Vec::new(); views], rows_in: vec![0; views], dead_letters: Vec::new() }
+    pub fn new(views: &[View]) -> Self {
+        let taken = views.iter().map(|view| vec![Vec::new(); view.reads.len()]).collect();
+        Self { taken, rows_in: vec![0; views.len()], dead_letters: Vec::new() }
     }
 
-    /// Runs a batch through a view and all views behind it, up to aggregates.
-    pub fn feed(&mut self, views: &[View], index: usize, batch: RecordBatch, place: Option<&Place<'_>>) {
+    /// Runs added rows through a read's steps, and on through all direct views
+    /// behind it. `whole` tells that the place is that of these very rows.
+    pub fn feed(&mut self, views: &[View], to: (usize, usize), batch: &RecordBatch, place: &Place<'_>, whole: bool) {
+        let (index, read) = to;
         let view = &views[index];
         self.rows_in[index] += batch.num_rows() as u64;
         let (mut done, mut failed) = (Vec::new(), Vec::new());
-        isolate(batch.clone(), 0, &|rows| view.step(rows), &mut done, &mut failed);
+        isolate(batch, 0, &|rows| view.step(read, rows.clone()), &mut done, &mut failed);
         let letter = |row: usize, reason: String| DeadLetter {
-            partition: place.map(|p| p.partition),
-            offset: place.and_then(|p| p.offsets.get(row).copied()),
+            stream: place.stream,
+            partition: whole.then_some(place.partition),
+            offset: place.offsets.get(row).copied().filter(|_| whole),
             reason: format!("{}: {reason}", view.name),
             value: row_text(&batch.slice(row, 1)),
         };
-        for (row, _, error) in failed {
+        for (row, error) in failed {
             self.dead_letters.push(letter(row, error.message().to_owned()));
         }
         for (first, (rows, missed)) in done {
@@ -63,18 +73,18 @@ impl Outputs {
             if rows.num_rows() == 0 {
                 continue;
             }
-            if view.aggregate.is_none() {
+            if view.direct {
                 for next in &view.downstream {
-                    self.feed(views, *next, rows.clone(), None);
+                    self.feed(views, *next, &rows, place, false);
                 }
             }
-            self.batches[index].push(rows);
+            self.taken[index][read].push(Delta::added(rows));
         }
     }
 
     /// Adds another's outputs.
     pub fn merge(&mut self, other: Self) {
-        for (mine, theirs) in self.batches.iter_mut().zip(other.batches) {
+        for (mine, theirs) in self.taken.iter_mut().flatten().zip(other.taken.into_iter().flatten()) {
             mine.extend(theirs);
         }
         for (mine, theirs) in self.rows_in.iter_mut().zip(other.rows_in) {
@@ -92,17 +102,18 @@ pub fn row_text(rows: &RecordBatch) -> String {
     text[..end].to_owned()
 }
 
-/// Dead letters as rows of their span.
+/// Dead letters as rows of their span; `streams` are the names of the graph's
+/// streams and of their topics.
 pub fn dead_letter_rows(
     letters: &[DeadLetter],
     at_us: i64,
-    stream: &str,
-    topic: &str,
+    streams: &[(&str, &str)],
 ) -> Result<RecordBatch, QueryError> {
+    let of = |letter: &DeadLetter| streams.get(letter.stream).copied().unzip();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(TimestampMicrosecondArray::from(vec![at_us; letters.len()])),
-        Arc::new(StringArray::from(vec![stream; letters.len()])),
-        Arc::new(StringArray::from(vec![topic; letters.len()])),
+        Arc::new(letters.iter().map(|l| of(l).0).collect::<StringArray>()),
+        Arc::new(letters.iter().map(|l| of(l).1).collect::<StringArray>()),
         Arc::new(letters.iter().map(|l| l.partition).collect::<Int32Array>()),
         Arc::new(letters.iter().map(|l| l.offset).collect::<Int64Array>()),
         Arc::new(letters.iter().map(|l| Some(&l.reason)).collect::<StringArray>()),

@@ -14,7 +14,7 @@ use pluvio_query::source::{Decoded, StreamDecoder};
 use pluvio_query::sources::{StreamPartition, StreamTopic};
 use pluvio_query::windows::TIME_TYPE;
 
-use super::EpochRecord;
+use super::StreamRecord;
 
 /// Most bytes one epoch reads, over all partitions.
 const EPOCH_BYTES_MAX: usize = 32 << 20;
@@ -60,56 +60,60 @@ impl Source {
         self.topic.trouble()
     }
 
-    /// Looks for new partitions and gives each a place in the record.
-    pub fn refresh(&mut self, record: &mut EpochRecord, now_us: u64) -> Result<(), QueryError> {
+    /// Looks for new partitions; whether there are any.
+    pub fn refresh(&mut self, now_us: u64) -> Result<bool, QueryError> {
         let found = self.topic.partitions();
         while self.decoders.len() < found.len() {
             self.decoders.push(Mutex::new(StreamDecoder::new(&self.stream)?));
             self.active_us.push(now_us);
         }
+        let more = found.len() > self.partitions.len();
+        self.partitions = found;
+        Ok(more)
+    }
+
+    /// Gives partitions without one a place in the record; `is_first` tells that
+    /// nothing was ever read under it.
+    pub fn begin(&self, record: &mut StreamRecord, is_first: bool) {
         // Partitions that are added later are read from their beginning.
         let start = self.stream.kafka.as_ref().map(|kafka| kafka.start).unwrap_or_default();
-        let is_first = record.cut.is_empty() && record.epoch == 0;
-        for partition in found.iter().skip(record.cut.len()) {
+        for partition in self.partitions.iter().skip(record.cut.len()) {
             record.cut.push(match start {
                 StartAt::Latest if is_first => partition.newest_offset(),
                 _ => partition.start_offset(),
             });
             record.event_time_us.push(None);
         }
-        for (partition, cut) in found.iter().zip(&record.cut).skip(self.partitions.len()) {
-            partition.go_on(*cut);
-        }
-        self.partitions = found;
-        Ok(())
     }
 
     /// How many events are waiting behind the cut and can be read.
-    pub fn waiting(&self, record: &EpochRecord) -> u64 {
-        self.behind(record, |partition| partition.end_offset())
+    pub fn waiting(&self, cut: &[i64]) -> u64 {
+        self.behind(cut, |partition| partition.end_offset())
     }
 
     /// How many events are behind the cut, as far as is known.
-    pub fn lag(&self, record: &EpochRecord) -> u64 {
-        self.behind(record, |partition| partition.newest_offset())
+    pub fn lag(&self, cut: &[i64]) -> u64 {
+        self.behind(cut, |partition| partition.newest_offset())
     }
 
-    fn behind(&self, record: &EpochRecord, end: impl Fn(&dyn StreamPartition) -> i64) -> u64 {
+    fn behind(&self, cut: &[i64], end: impl Fn(&dyn StreamPartition) -> i64) -> u64 {
         let behind =
             |(p, cut): (&Arc<dyn StreamPartition>, &i64)| u64::try_from(end(&**p) - cut).unwrap_or(0);
-        self.partitions.iter().zip(&record.cut).map(behind).sum()
+        self.partitions.iter().zip(cut).map(behind).sum()
     }
 
-    /// Reads and decodes the next events of every partition, in parallel, and
-    /// hands each partition's to `work` on the thread that decoded them.
+    /// Reads and decodes the next events of every partition behind the cut, and
+    /// before `until`, in parallel; hands each partition's to `work` on the thread
+    /// that decoded them.
     pub fn take<T: Send>(
         &self,
-        record: &EpochRecord,
+        cut: &[i64],
+        until: Option<&[i64]>,
         rows_max: usize,
         work: impl Fn(Taken) -> Result<T, QueryError> + Sync,
     ) -> Result<Vec<T>, QueryError> {
         let active: Vec<usize> = (0..self.partitions.len())
-            .filter(|i| self.partitions[*i].end_offset() > record.cut[*i])
+            .filter(|i| self.end(*i, until) > cut[*i])
             .collect();
         let rows_each = (rows_max / active.len().max(1)).max(1);
         let bytes_each = EPOCH_BYTES_MAX / active.len().max(1);
@@ -117,7 +121,7 @@ impl Source {
         let results = Mutex::new(Vec::with_capacity(active.len()));
         let run = || {
             while let Some(&index) = active.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let taken = self.take_partition(index, record.cut[index], rows_each, bytes_each);
+                let taken = self.take_partition(index, (cut[index], self.end(index, until)), rows_each, bytes_each);
                 let result = taken.and_then(&work);
                 results.lock().push((index, result));
             }
@@ -134,7 +138,18 @@ impl Source {
         results.into_iter().map(|(_, result)| result).collect()
     }
 
-    fn take_partition(&self, index: usize, cut: i64, rows: usize, bytes: usize) -> Result<Taken, QueryError> {
+    fn end(&self, partition: usize, until: Option<&[i64]>) -> i64 {
+        let end = self.partitions[partition].end_offset();
+        until.and_then(|until| until.get(partition)).map_or(end, |until| end.min(*until))
+    }
+
+    fn take_partition(
+        &self,
+        index: usize,
+        (cut, end): (i64, i64),
+        rows: usize,
+        bytes: usize,
+    ) -> Result<Taken, QueryError> {
         let partition = &self.partitions[index];
         let mut decoder = self.decoders[index].lock();
         let start = partition.start_offset();
@@ -143,7 +158,7 @@ impl Source {
             tracing::warn!(topic = %self.stream.topic, partition = index, from = cut, to = next_offset,
                 "events were deleted by retention before the job read them");
         }
-        let end = partition.end_offset().min(next_offset + i64::try_from(rows).unwrap_or(i64::MAX));
+        let end = end.min(next_offset + i64::try_from(rows).unwrap_or(i64::MAX));
         let mut pieces = Vec::new();
         let mut taken = 0;
         while next_offset < end && taken < bytes {
@@ -176,10 +191,19 @@ impl Source {
 
     /// The watermark: the oldest of the partitions' newest event times, less the
     /// delay. Idle partitions do not count; it never goes back.
-    pub fn watermark_us(&self, record: &EpochRecord, now_us: u64) -> Option<i64> {
+    pub fn watermark_us(&self, record: &StreamRecord, now_us: u64) -> Option<i64> {
+        self.watermark(record, now_us, &|_| false)
+    }
+
+    fn watermark(
+        &self,
+        record: &StreamRecord,
+        now_us: u64,
+        had_events: &impl Fn(usize) -> bool,
+    ) -> Option<i64> {
         let delay_us = self.stream.watermark.as_ref()?.delay_us;
         let idle_us = u64::try_from(self.stream.idle_timeout_ms).unwrap_or(u64::MAX).saturating_mul(1000);
-        let is_idle = |i: usize| now_us.saturating_sub(self.active_us[i]) > idle_us;
+        let is_idle = |i: usize| !had_events(i) && now_us.saturating_sub(self.active_us[i]) > idle_us;
         let times = || record.event_time_us.iter().enumerate().take(self.active_us.len());
         let active: Option<Vec<i64>> = times().filter(|(i, _)| !is_idle(*i)).map(|(_, t)| *t).collect();
         let newest = match active {
@@ -192,10 +216,25 @@ impl Source {
         candidate.max(record.watermark_us)
     }
 
+    /// The watermark after an epoch in which some partitions had events.
+    pub fn watermark_after(
+        &self,
+        record: &StreamRecord,
+        now_us: u64,
+        had_events: &impl Fn(usize) -> bool,
+    ) -> Option<i64> {
+        self.watermark(record, now_us, had_events)
+    }
+
+    /// Whether the stream has event time.
+    pub fn has_time(&self) -> bool {
+        self.stream.watermark.is_some()
+    }
+
     /// Lets go of what all jobs of the graph have taken, and no more.
-    pub fn hold(&self, graph: &str, record: Option<&EpochRecord>) {
+    pub fn hold(&self, graph: &str, cut: Option<&[i64]>) {
         for (i, partition) in self.partitions.iter().enumerate() {
-            let cut = record.and_then(|r| r.cut.get(i).copied());
+            let cut = cut.and_then(|cut| cut.get(i).copied());
             partition.hold(graph, cut);
             if let Some(cut) = cut {
                 partition.go_on(cut);

@@ -1,266 +1,190 @@
-//! A view at work: its steps, its aggregate and where its rows go.
+//! A view at work: what it reads, its operators, and where its rows go.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch};
-use datafusion::arrow::compute::{cast, filter_record_batch, not};
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use pluvio_catalog::{UnknownKey, ViewDef, ViewKind};
-use pluvio_keytables::{Commit, KeyTable, Span, SpanRetention, Store};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use pluvio_catalog::{UnknownKey, ViewDef};
+use pluvio_keytables::{Commit, Store};
 use pluvio_query::QueryError;
 use pluvio_query::tables::state_table_name;
 
-use crate::compile::ViewPlan;
-use crate::operators::{AggregateState, StepRunner, Touched, Tracked};
-
-/// Where a view's rows are kept.
-enum Rows {
-    Span(Arc<Span>),
-    Table(Arc<KeyTable>),
-}
+use super::tail::Tail;
+use crate::compile::{Edge, How, Node, Operator, ViewPlan, Window};
+use crate::operators::{AggregateState, Delta, Epoch, JoinState, OverState, StepRunner};
 
 /// A view of a running graph.
 pub struct View {
     pub name: String,
-    /// The places of the views that read it.
-    pub downstream: Vec<usize>,
-    /// Whether it reads the stream itself.
-    pub reads_stream: bool,
-    steps: StepRunner,
-    pub aggregate: Option<AggregateState>,
-    after: StepRunner,
-    stored: SchemaRef,
-    stored_from: Vec<usize>,
-    emit_on_window_close: bool,
+    pub reads: Vec<ReadRunner>,
+    /// The views that read it, with the places of their reads.
+    pub downstream: Vec<(usize, usize)>,
+    /// Rows go through it one by one, and are only added: it runs where events
+    /// are decoded.
+    pub direct: bool,
+    nodes: Vec<NodeRunner>,
+    tail: Tail,
     unknown_key: UnknownKey,
-    retention_ms: Option<i64>,
-    /// Positions of the key in the stored columns.
-    key: Vec<usize>,
-    rows: Rows,
+}
+
+/// Something that a view reads.
+pub struct ReadRunner {
+    pub name: String,
+    pub is_stream: bool,
+    steps: StepRunner,
+}
+
+struct NodeRunner {
+    operator: OperatorRunner,
+    inputs: Vec<usize>,
+}
+
+enum OperatorRunner {
+    Read(usize),
+    Steps(StepRunner),
+    Union(SchemaRef),
+    Aggregate(Box<AggregateState>),
+    Join(Box<JoinState>),
+    Over(Box<OverState>),
 }
 
 impl View {
     /// Opens the view's storage.
-    pub fn open(
-        def: &ViewDef,
-        plan: ViewPlan,
-        store: &Store,
-        reads_stream: bool,
-    ) -> Result<Self, QueryError> {
-        let fields = plan.stored.iter().map(|c| Field::new(&c.name, c.data_type.clone(), true));
-        let stored: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let (rows, key) = match &plan.kind {
-            ViewKind::Append { .. } => {
-                let retention = SpanRetention { age_ms: def.retention_ms, bytes_max: def.retention_bytes };
-                (Rows::Span(store.create_span(&def.name, Arc::clone(&stored), retention)?), Vec::new())
-            }
-            ViewKind::Keyed { key } => {
-                (Rows::Table(store.create_table(&def.name, Arc::clone(&stored), key)?), key.clone())
-            }
-        };
-        let aggregate = match plan.aggregate {
-            Some(aggregate) => {
-                let key: Vec<usize> = (0..aggregate.groups.len()).collect();
-                let table =
-                    store.create_table(&state_table_name(&def.name), aggregate.state_schema(), &key)?;
-                Some(AggregateState::new(aggregate, table))
-            }
-            None => None,
-        };
+    pub fn open(def: &ViewDef, plan: ViewPlan, store: &Store) -> Result<Self, QueryError> {
+        let direct = plan.nodes.len() == 1 && matches!(plan.output.how, How::Append);
+        let state = state_table_name(&def.name);
+        let reads = plan.reads.into_iter().map(|read| {
+            let steps = StepRunner::new(read.steps, store)?;
+            Ok(ReadRunner { name: read.name, is_stream: read.is_stream, steps })
+        });
+        let reads = reads.collect::<Result<Vec<_>, QueryError>>()?;
+        let nodes = plan.nodes.into_iter().enumerate();
+        let nodes = nodes.map(|(place, node)| NodeRunner::open(node, store, &format!("{state}/{place}")));
         Ok(Self {
             name: def.name.clone(),
+            reads,
             downstream: Vec::new(),
-            reads_stream,
-            steps: StepRunner::new(plan.steps, store)?,
-            aggregate,
-            after: StepRunner::new(plan.after, store)?,
-            stored,
-            stored_from: plan.stored_from,
-            emit_on_window_close: plan.emit_on_window_close,
+            direct,
+            nodes: nodes.collect::<Result<Vec<_>, _>>()?,
+            tail: Tail::open(def, plan.output, store, &format!("{state}/tail"))?,
             unknown_key: def.unknown_key,
-            retention_ms: def.retention_ms,
-            key,
-            rows,
         })
     }
 
-    /// What readers see before the first event.
-    pub fn begin(&self, commit: &mut Commit) -> Result<(), QueryError> {
-        match self.aggregate.as_ref().map(AggregateState::over_nothing).transpose()?.flatten() {
-            Some(touched) => self.update(commit, touched).map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    /// Runs the stateless steps; without an aggregate, the result is what is
-    /// stored. Tells the rows whose key a lookup did not find, each with the
-    /// table's name, if they are to be dead letters.
-    pub fn step(&self, batch: RecordBatch) -> Result<(RecordBatch, Vec<(u32, String)>), QueryError> {
+    /// Runs added rows through a read's steps; of a direct view, the result is
+    /// what is stored. Tells the rows whose key a lookup did not find, each with
+    /// the table's name, if they are to be dead letters.
+    pub fn step(&self, read: usize, batch: RecordBatch) -> Result<(RecordBatch, Vec<(u32, String)>), QueryError> {
+        let steps = &self.reads[read].steps;
         let (out, missed) = match self.unknown_key {
-            UnknownKey::Drop => (self.steps.run(batch)?, Vec::new()),
+            UnknownKey::Drop => (steps.run(batch)?, Vec::new()),
             UnknownKey::DeadLetter => {
-                let tracked = self.steps.run_tracked(batch)?;
+                let tracked = steps.run_tracked(batch)?;
                 (tracked.batch, tracked.missed)
             }
         };
-        match self.aggregate {
-            Some(_) => Ok((out, missed)),
-            None => Ok((self.conform(&out)?, missed)),
+        match self.direct {
+            true => Ok((self.tail.conform(&out)?, missed)),
+            false => Ok((out, missed)),
         }
     }
 
-    /// A step's output in the stored columns and types.
-    fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch, QueryError> {
-        let column = |(from, field): (&usize, &Arc<Field>)| -> Result<ArrayRef, QueryError> {
-            let column = batch.column(*from);
-            match column.data_type() == field.data_type() {
-                true => Ok(Arc::clone(column)),
-                false => Ok(cast(column, field.data_type())?),
+    /// Rows as they are stored.
+    pub fn stored(&self, rows: &RecordBatch) -> Result<RecordBatch, QueryError> {
+        self.tail.conform(rows)
+    }
+
+    /// Runs changes through a read's steps.
+    pub fn step_delta(&self, read: usize, epoch: &mut Epoch, delta: Delta) -> Result<Delta, QueryError> {
+        self.reads[read].steps.run_delta(epoch, delta)
+    }
+
+    /// Runs the operators on what was taken in, and puts what is kept into the
+    /// commit. Returns how many rows readers see changed, and the changes as other
+    /// views see them, if `told` says that some do.
+    pub fn run(
+        &self,
+        commit: &mut Commit,
+        epoch: &mut Epoch,
+        taken: Vec<Vec<Delta>>,
+        told: bool,
+    ) -> Result<(u64, Vec<Delta>), QueryError> {
+        let mut taken: Vec<Option<Vec<Delta>>> = taken.into_iter().map(Some).collect();
+        if self.direct {
+            let rows = taken.iter_mut().filter_map(Option::take).flatten().collect();
+            return Ok((self.tail.append(commit, epoch.number, rows), Vec::new()));
+        }
+        let mut given: Vec<Option<Vec<Delta>>> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let mut inputs = node.inputs.iter().map(|input| given[*input].take().unwrap_or_default());
+            let mut next = || inputs.next().unwrap_or_default();
+            let out = match &node.operator {
+                OperatorRunner::Read(read) => taken[*read].take().unwrap_or_default(),
+                OperatorRunner::Steps(steps) => {
+                    let input = next();
+                    input.into_iter().map(|delta| steps.run_delta(epoch, delta)).collect::<Result<_, _>>()?
+                }
+                OperatorRunner::Union(schema) => {
+                    let width = schema.fields().len();
+                    inputs.flatten().map(|delta| delta.narrow(width, schema)).collect::<Result<_, _>>()?
+                }
+                OperatorRunner::Aggregate(aggregate) => aggregate.run(commit, epoch, next())?,
+                OperatorRunner::Join(join) => {
+                    let left = next();
+                    join.run(commit, epoch, left, next())?
+                }
+                OperatorRunner::Over(over) => over.run(commit, epoch, next())?,
+            };
+            given.push(Some(out));
+        }
+        let out = given.pop().flatten().unwrap_or_default();
+        self.tail.write(commit, epoch, out, told)
+    }
+
+    /// All rows as readers see them, for a view that begins to read it.
+    pub fn content(&self) -> Result<Vec<Delta>, QueryError> {
+        self.tail.content()
+    }
+
+    /// The stored rows of an append-only view.
+    pub fn span(&self) -> Option<&Arc<pluvio_keytables::Span>> {
+        self.tail.span()
+    }
+
+    /// Whether an aggregate without groups has no result yet.
+    pub fn lacks_first_result(&self) -> bool {
+        self.nodes.iter().any(|node| match &node.operator {
+            OperatorRunner::Aggregate(aggregate) => aggregate.is_constant() && aggregate.is_empty(),
+            _ => false,
+        })
+    }
+
+    /// The windows whose end matters to it.
+    pub fn edges(&self) -> impl Iterator<Item = Edge> {
+        let of = |node: &NodeRunner| -> Option<Window> {
+            match &node.operator {
+                OperatorRunner::Aggregate(aggregate) => aggregate.window(),
+                OperatorRunner::Join(join) => join.window(),
+                OperatorRunner::Over(over) => over.window(),
+                _ => None,
             }
         };
-        let columns = self.stored_from.iter().zip(self.stored.fields()).map(column);
-        Ok(RecordBatch::try_new(Arc::clone(&self.stored), columns.collect::<Result<Vec<_>, _>>()?)?)
-    }
-
-    /// The span of an append-only view.
-    pub fn span(&self) -> Option<&Arc<Span>> {
-        match &self.rows {
-            Rows::Span(span) => Some(span),
-            Rows::Table(_) => None,
-        }
-    }
-
-    /// Whether a batch is in the stored columns (a closed window's rows), not the
-    /// aggregate's input.
-    pub fn is_stored(&self, batch: &RecordBatch) -> bool {
-        Arc::ptr_eq(&batch.schema(), &self.stored)
-    }
-
-    /// Appends rows of an epoch.
-    pub fn append(&self, commit: &mut Commit, epoch: u64, rows: RecordBatch) {
-        if let (Rows::Span(span), true) = (&self.rows, rows.num_rows() > 0) {
-            commit.append(span, epoch, rows);
-        }
-    }
-
-    /// Puts an epoch's changed groups into the commit; returns how many rows
-    /// readers see changed.
-    pub fn update(&self, commit: &mut Commit, touched: Touched) -> Result<u64, QueryError> {
-        let Some(aggregate) = &self.aggregate else { return Ok(0) };
-        let mut changed = 0;
-        if let Rows::Table(table) = &self.rows {
-            let groups = touched.results.num_rows();
-            let keys = touched.states.project(&(0..self.key.len()).collect::<Vec<_>>())?;
-            let Tracked { batch, rows: kept, .. } = self.after.run_tracked(touched.results)?;
-            let rows = self.conform(&batch)?;
-            changed += rows.num_rows() as u64;
-            if kept.len() < groups {
-                changed += self.retract(commit, table, &keys, &kept)?;
-            }
-            commit.upsert(table, rows);
-        }
-        commit.upsert(aggregate.table(), touched.states);
-        Ok(changed)
-    }
-
-    /// Deletes the rows of groups that HAVING no longer lets through.
-    fn retract(
-        &self,
-        commit: &mut Commit,
-        table: &Arc<KeyTable>,
-        keys: &RecordBatch,
-        kept: &[u32],
-    ) -> Result<u64, QueryError> {
-        let mut gone = vec![true; keys.num_rows()];
-        for row in kept {
-            gone[*row as usize] = false;
-        }
-        let gone = filter_record_batch(keys, &gone.into())?;
-        let shown = table.lookup(gone.columns(), Some(&[]))?.found;
-        if shown.true_count() == 0 {
-            return Ok(0);
-        }
-        let gone = filter_record_batch(&gone, &shown)?;
-        let count = gone.num_rows() as u64;
-        commit.delete(table, gone);
-        Ok(count)
-    }
-
-    /// The end of the newest window that the watermark has closed.
-    pub fn boundary(&self, watermark_us: Option<i64>) -> Option<i64> {
-        let window = self.aggregate.as_ref()?.window()?;
-        let watermark_us = watermark_us.filter(|_| window.edge.on_event_time)?;
-        Some(watermark_us - watermark_us.rem_euclid(window.edge.every_us))
-    }
-
-    /// Closes the windows that the watermark has passed: their states go; their
-    /// rows are returned if they are emitted now.
-    pub fn close(&self, commit: &mut Commit, watermark_us: i64) -> Result<Option<RecordBatch>, QueryError> {
-        let Some(aggregate) = &self.aggregate else { return Ok(None) };
-        if let (Rows::Table(table), Some(retention_ms)) = (&self.rows, self.retention_ms) {
-            self.expire(
-                commit,
-                table,
-                aggregate,
-                watermark_us.saturating_sub(retention_ms.saturating_mul(1000)),
-            )?;
-        }
-        let Some(closed) = aggregate.close(watermark_us)? else { return Ok(None) };
-        let groups = closed.states.num_columns().min(aggregate.table().key().len());
-        let keys = closed.states.project(&(0..groups).collect::<Vec<_>>())?;
-        commit.delete(aggregate.table(), keys);
-        if !self.emit_on_window_close {
-            return Ok(None);
-        }
-        let rows = self.after.run(closed.results)?;
-        let rows = self.conform(&rows)?;
-        Ok((rows.num_rows() > 0).then_some(rows))
-    }
-
-    /// Deletes result rows of windows that ended before `bound_us`.
-    fn expire(
-        &self,
-        commit: &mut Commit,
-        table: &Arc<KeyTable>,
-        aggregate: &AggregateState,
-        bound_us: i64,
-    ) -> Result<(), QueryError> {
-        let Some(window) = aggregate.window() else { return Ok(()) };
-        for rows in table.snapshot().batches(Some(&self.key))? {
-            let mask = aggregate.closed(rows.column(window.group), bound_us)?;
-            if mask.true_count() > 0 {
-                commit.delete(table, filter_record_batch(&rows, &mask)?);
-            }
-        }
-        Ok(())
+        self.nodes.iter().filter_map(of).map(|window| window.edge).chain(self.tail.edge())
     }
 }
 
-/// Runs `work` on the batch; if it fails, finds the rows that fail, reports each
-/// with its place and reason, and returns the results of the others, each with
-/// the place of its first row.
-pub fn isolate<T>(
-    batch: RecordBatch,
-    first: usize,
-    work: &impl Fn(RecordBatch) -> Result<T, QueryError>,
-    done: &mut Vec<(usize, T)>,
-    failed: &mut Vec<(usize, RecordBatch, QueryError)>,
-) {
-    let rows = batch.num_rows();
-    match work(batch.clone()) {
-        Ok(result) => done.push((first, result)),
-        Err(error) if rows <= 1 => failed.push((first, batch, error)),
-        Err(_) => {
-            let half = rows / 2;
-            isolate(batch.slice(0, half), first, work, done, failed);
-            isolate(batch.slice(half, rows - half), first + half, work, done, failed);
-        }
+impl NodeRunner {
+    fn open(node: Node, store: &Store, name: &str) -> Result<Self, QueryError> {
+        let operator = match node.operator {
+            Operator::Read(read) => OperatorRunner::Read(read),
+            Operator::Steps(steps) => OperatorRunner::Steps(StepRunner::new(steps, store)?),
+            Operator::Union(schema) => OperatorRunner::Union(schema),
+            Operator::Aggregate(plan) => {
+                OperatorRunner::Aggregate(Box::new(AggregateState::open(*plan, store, name)?))
+            }
+            Operator::Join(plan) => OperatorRunner::Join(Box::new(JoinState::open(*plan, store, name)?)),
+            Operator::Over(plan) => OperatorRunner::Over(Box::new(OverState::open(*plan, store, name)?)),
+        };
+        Ok(Self { operator, inputs: node.inputs })
     }
-}
-
-/// All rows but these.
-pub fn without_rows(batch: &RecordBatch, rows: &[usize]) -> Result<RecordBatch, QueryError> {
-    let mut drop = vec![false; batch.num_rows()];
-    rows.iter().for_each(|row| drop[*row] = true);
-    Ok(filter_record_batch(batch, &not(&drop.into())?)?)
 }

@@ -6,47 +6,77 @@
 //! it touched, and gives back their new states and results: each group is read
 //! and written once an epoch however many events hit it, and every aggregate
 //! function that can merge is supported without code of ours.
+//!
+//! Rows that are taken back go to accumulators of their own, whose states are
+//! subtracted. Functions that cannot do that keep their rows ([`super::anew`]).
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use datafusion::arrow::compute::kernels::numeric::{add_wrapping, sub_wrapping};
+use datafusion::arrow::compute::kernels::zip::zip;
+use datafusion::arrow::compute::{
+    cast, filter, filter_record_batch, is_null, kernels::nullif::nullif, not, take_record_batch,
 };
-use datafusion::arrow::compute::{cast, filter, filter_record_batch};
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::cast::{as_boolean_array, as_timestamp_microsecond_array};
+use datafusion::arrow::datatypes::{Int64Type, Schema, SchemaRef};
+use datafusion::common::cast::as_boolean_array;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
-use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
-use datafusion::physical_plan::aggregates::group_values::new_group_values;
+use datafusion::physical_expr::GroupsAccumulatorAdapter;
+use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
-use pluvio_keytables::KeyTable;
+use datafusion::scalar::ScalarValue;
+use pluvio_keytables::{Commit, KeyTable, Store};
 use pluvio_query::QueryError;
 
-use crate::compile::{AggregatePlan, Function, Window};
+use super::anew::Anew;
+use super::delta::{Delta, batch_of, consolidate, gather};
+use super::distinct::DistinctState;
+use super::join::evaluate;
+use super::{Epoch, closed};
+use crate::compile::{Additive, AggregatePlan, Emission, Function, Upkeep, Window};
 
-/// What an epoch did to the groups.
-pub struct Touched {
-    /// Group columns and new states, for the state table.
-    pub states: RecordBatch,
-    /// Group columns and results, in the plan's schema.
-    pub results: RecordBatch,
-}
-
-/// An aggregate and its stored state.
+/// An aggregate and what it keeps.
 pub struct AggregateState {
     plan: AggregatePlan,
-    table: Arc<KeyTable>,
-    state_schema: SchemaRef,
+    kept: Kept,
     result_schema: SchemaRef,
 }
 
+enum Kept {
+    States(States),
+    Rows(Box<Anew>),
+}
+
+/// Stored states by group.
+struct States {
+    table: Arc<KeyTable>,
+    schema: SchemaRef,
+    /// For each function with DISTINCT, the values it has seen.
+    distinct: Vec<Option<DistinctState>>,
+}
+
+/// The groups an epoch touched: what they were, what they are.
+pub struct Touched {
+    /// The groups.
+    pub keys: Vec<ArrayRef>,
+    /// Which of them there were before, and their results, row by row.
+    pub before: (BooleanArray, Vec<ArrayRef>),
+    /// Which of them there are now, and their results.
+    pub after: (BooleanArray, Vec<ArrayRef>),
+}
+
+type Accumulators = Vec<Box<dyn GroupsAccumulator>>;
+
 impl AggregateState {
-    /// The aggregate over its state table.
-    pub fn new(plan: AggregatePlan, table: Arc<KeyTable>) -> Self {
+    /// Opens what is kept under `name`.
+    pub fn open(plan: AggregatePlan, store: &Store, name: &str) -> Result<Self, QueryError> {
         let fields = plan.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
         let result_schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let state_schema = plan.state_schema();
-        Self { plan, table, state_schema, result_schema }
+        let kept = match plan.upkeep {
+            Upkeep::Anew => Kept::Rows(Box::new(Anew::open(&plan, store, name)?)),
+            Upkeep::Merge | Upkeep::Add(_) => Kept::States(States::open(&plan, store, name)?),
+        };
+        Ok(Self { plan, kept, result_schema })
     }
 
     /// The window among the groups.
@@ -54,204 +84,517 @@ impl AggregateState {
         self.plan.window
     }
 
-    /// The state table.
-    pub fn table(&self) -> &Arc<KeyTable> {
-        &self.table
+    /// Whether the only group is a constant, whose result is there before any row.
+    pub fn is_constant(&self) -> bool {
+        self.plan.constant
     }
 
-    /// Splits off the rows whose window had closed by `watermark_us`.
-    pub fn split_late(
+    /// The result's changes.
+    pub fn run(
         &self,
-        batch: RecordBatch,
-        watermark_us: Option<i64>,
-    ) -> Result<(RecordBatch, Option<RecordBatch>), QueryError> {
-        let (Some(window), Some(watermark_us)) = (self.plan.window, watermark_us) else {
-            return Ok((batch, None));
+        commit: &mut Commit,
+        epoch: &mut Epoch,
+        deltas: Vec<Delta>,
+    ) -> Result<Vec<Delta>, QueryError> {
+        let mut out = Vec::new();
+        let mut in_time = Vec::with_capacity(deltas.len());
+        for delta in deltas {
+            let delta = self.in_time(epoch, delta)?;
+            if delta.len() > 0 {
+                in_time.push(delta);
+            }
+        }
+        if let Some(window) = self.plan.window
+            && let Some(bound_us) = epoch.closes(window.edge)
+        {
+            out.extend(self.close(commit, window, bound_us)?);
+        }
+        let touched = match self.touch(commit, epoch, &in_time) {
+            Ok(touched) => touched,
+            Err(_) => {
+                // A row whose arguments cannot be computed: find it, leave it out.
+                let good = in_time.into_iter().map(|delta| self.sound(epoch, delta));
+                let good = good.collect::<Result<Vec<_>, _>>()?;
+                self.touch(commit, epoch, &good)?
+            }
         };
-        if !window.edge.on_event_time {
-            return Ok((batch, None));
+        if let Some(touched) = touched {
+            out.extend(self.emit(touched)?);
         }
-        let edges = self.plan.groups[window.group].evaluate(&batch)?.into_array(batch.num_rows())?;
-        let late = closed(&edges, window, watermark_us)?;
-        if late.true_count() == 0 {
-            return Ok((batch, None));
-        }
-        let in_time = datafusion::arrow::compute::not(&late)?;
-        Ok((filter_record_batch(&batch, &in_time)?, Some(filter_record_batch(&batch, &late)?)))
+        Ok(out)
     }
 
-    /// Adds the rows to their groups.
-    pub fn add(&self, batches: &[RecordBatch]) -> Result<Option<Touched>, QueryError> {
-        let ordering = GroupOrdering::None;
-        let mut groups = new_group_values(Arc::clone(self.plan.group_schema()), &ordering)?;
-        let mut accumulators = self.accumulators()?;
-        let mut places = Vec::new();
-        for batch in batches {
-            let rows = batch.num_rows();
-            let column = |e: &Arc<dyn PhysicalExpr>| e.evaluate(batch)?.into_array(rows);
-            let keys = self.plan.groups.iter().map(column).collect::<datafusion::error::Result<Vec<_>>>()?;
-            groups.intern(&keys, &mut places)?;
-            for (function, accumulator) in self.plan.functions.iter().zip(&mut accumulators) {
-                let arguments = function.aggregate.expressions();
-                let arguments =
-                    arguments.iter().map(column).collect::<datafusion::error::Result<Vec<_>>>()?;
-                let mask = function.filter.as_ref().map(column).transpose()?;
-                let mask = mask.as_ref().map(|m| as_boolean_array(m)).transpose()?;
-                accumulator.update_batch(&arguments, &places, mask, groups.len())?;
+    /// The tables it keeps, with what each is for.
+    pub fn tables(&self) -> Vec<Arc<KeyTable>> {
+        match &self.kept {
+            Kept::Rows(rows) => vec![Arc::clone(rows.table().table())],
+            Kept::States(states) => {
+                let distinct = states.distinct.iter().flatten().map(|d| Arc::clone(d.table()));
+                std::iter::once(Arc::clone(&states.table)).chain(distinct).collect()
             }
+        }
+    }
+
+    /// The rows whose window is not closed.
+    fn in_time(&self, epoch: &mut Epoch, delta: Delta) -> Result<Delta, QueryError> {
+        let (Some(window), Some(bound_us), false) = (self.plan.window, epoch.bound_us, self.plan.guarded) else {
+            return Ok(delta);
+        };
+        let edges = self.plan.groups[window.place].evaluate(&delta.rows)?.into_array(delta.len())?;
+        let late = closed(&edges, window.edge, bound_us)?;
+        if late.true_count() == 0 {
+            return Ok(delta);
+        }
+        epoch.late(&delta.filter(&late)?);
+        delta.filter(&not(&late)?)
+    }
+
+    fn touch(
+        &self,
+        commit: &mut Commit,
+        epoch: &Epoch,
+        deltas: &[Delta],
+    ) -> Result<Option<Touched>, QueryError> {
+        let mut nothing = Vec::new();
+        let mut deltas = deltas;
+        if deltas.iter().all(|delta| delta.len() == 0) {
+            // SQL wants a result over no rows at all where nothing is grouped by.
+            if !self.plan.constant || self.tables().iter().any(|table| !table.is_empty()) {
+                return Ok(None);
+            }
+            nothing.push(Delta::added(RecordBatch::new_empty(Arc::new(Schema::empty()))));
+            deltas = &nothing;
+        }
+        match &self.kept {
+            Kept::States(states) => states.touch(&self.plan, commit, deltas),
+            Kept::Rows(rows) => rows.touch(&self.plan, commit, epoch.number, deltas),
+        }
+    }
+
+    /// What changes for readers of the result.
+    fn emit(&self, touched: Touched) -> Result<Vec<Delta>, QueryError> {
+        let Touched { keys, before, after } = touched;
+        let rows = |columns: &[ArrayRef], which: &BooleanArray| -> Result<RecordBatch, QueryError> {
+            let all = self.result_batch(&keys, columns)?;
+            Ok(if which.true_count() == which.len() { all } else { filter_record_batch(&all, which)? })
+        };
+        match self.plan.emission {
+            Emission::OnClose => Ok(Vec::new()),
+            Emission::Replace => {
+                let new = Delta::added(rows(&after.1, &after.0)?);
+                let gone: BooleanArray =
+                    before.0.values().iter().zip(after.0.values().iter()).map(|(b, a)| Some(b && !a)).collect();
+                if gone.true_count() == 0 {
+                    return Ok(vec![new]);
+                }
+                Ok(vec![new, Delta::taken_back(rows(&after.1, &gone)?)])
+            }
+            Emission::Changes => {
+                let old = Delta::taken_back(rows(&before.1, &before.0)?);
+                let new = Delta::added(rows(&after.1, &after.0)?);
+                let changes = gather(vec![old, new])?.map(consolidate).transpose()?;
+                Ok(changes.into_iter().filter(|delta| delta.len() > 0).collect())
+            }
+        }
+    }
+
+    /// Closes the windows that end up to the bound: their states go; their results
+    /// are given out if it is time now.
+    fn close(
+        &self,
+        commit: &mut Commit,
+        window: Window,
+        bound_us: i64,
+    ) -> Result<Option<Delta>, QueryError> {
+        let emits = self.plan.emission == Emission::OnClose;
+        let closed = match &self.kept {
+            Kept::States(states) => states.close(&self.plan, commit, window, bound_us, emits)?,
+            Kept::Rows(rows) => rows.close(&self.plan, commit, window, bound_us, emits)?,
+        };
+        let Some((keys, results)) = closed else { return Ok(None) };
+        Ok(Some(Delta::added(self.result_batch(&keys, &results)?)))
+    }
+
+    /// The rows whose groups and arguments can be computed.
+    fn sound(&self, epoch: &mut Epoch, delta: Delta) -> Result<Delta, QueryError> {
+        let check = |rows: &RecordBatch| -> Result<(), QueryError> {
+            evaluate(&self.plan.groups, rows)?;
+            for function in self.plan.all_functions() {
+                evaluate(&function.aggregate.expressions(), rows)?;
+                if let Some(filter) = &function.filter {
+                    evaluate(std::slice::from_ref(filter), rows)?;
+                }
+            }
+            Ok(())
+        };
+        super::steps::sound(epoch, delta, &check)
+    }
+
+    fn result_batch(&self, keys: &[ArrayRef], results: &[ArrayRef]) -> Result<RecordBatch, QueryError> {
+        let columns: Vec<ArrayRef> = match self.plan.constant {
+            true => results.iter().chain(keys).cloned().collect(),
+            false => keys.iter().chain(results).cloned().collect(),
+        };
+        batch_of(&self.result_schema, columns, keys[0].len())
+    }
+}
+
+impl States {
+    fn open(plan: &AggregatePlan, store: &Store, name: &str) -> Result<Self, QueryError> {
+        let schema = plan.state_schema();
+        let key: Vec<usize> = (0..plan.groups.len()).collect();
+        let table = store.create_table(&format!("{name}/groups"), Arc::clone(&schema), &key)?;
+        let distinct = plan.all_functions().enumerate().map(|(i, function)| {
+            if !function.distinct {
+                return Ok(None);
+            }
+            let argument = function.distinct_type();
+            let name = format!("{name}/distinct{i}");
+            DistinctState::open(store, &name, &plan.group_schema, &argument).map(Some)
+        });
+        let distinct = distinct.collect::<Result<Vec<_>, QueryError>>()?;
+        Ok(Self { table, schema, distinct })
+    }
+
+    /// Adds rows to their groups, and takes rows back from them.
+    fn touch(
+        &self,
+        plan: &AggregatePlan,
+        commit: &mut Commit,
+        deltas: &[Delta],
+    ) -> Result<Option<Touched>, QueryError> {
+        let mut groups = new_group_values(Arc::clone(&plan.group_schema), &GroupOrdering::None)?;
+        let mut added = accumulators(plan)?;
+        let mut taken_back = if deltas.iter().any(Delta::takes_back) { accumulators(plan)? } else { Vec::new() };
+        let mut values: Vec<Values> = plan.all_functions().map(|_| Values::default()).collect();
+        for delta in deltas {
+            for (rows, sign) in parts(delta)? {
+                let accumulators = if sign > 0 { &mut added } else { &mut taken_back };
+                feed(plan, &rows, &mut *groups, accumulators, &mut values, sign)?;
+            }
+        }
+        if plan.constant && groups.is_empty() {
+            groups.intern(&constant_group(plan)?, &mut Vec::new())?;
         }
         if groups.is_empty() {
             return Ok(None);
         }
         let keys = groups.emit(EmitTo::All)?;
-        self.merge_stored(&keys, &mut accumulators)?;
-        let mut states = Vec::with_capacity(accumulators.len());
-        for accumulator in &mut accumulators {
-            states.push(accumulator.state(EmitTo::All)?);
-        }
-        self.touched(&keys, states).map(Some)
-    }
-
-    /// The result over no rows at all, which SQL wants where nothing is grouped
-    /// by; `None` if there is a GROUP BY, or a stored state already.
-    pub fn over_nothing(&self) -> Result<Option<Touched>, QueryError> {
-        if !self.plan.is_constant() || !self.table.is_empty() {
-            return Ok(None);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(1));
-        let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
-        let key = |e: &Arc<dyn PhysicalExpr>| e.evaluate(&row)?.into_array(1);
-        let keys = self.plan.groups.iter().map(key).collect::<datafusion::error::Result<Vec<_>>>()?;
-        let state = |f: &Function| -> datafusion::error::Result<Vec<ArrayRef>> {
-            let state = f.aggregate.create_accumulator()?.state()?;
-            state.iter().map(datafusion::scalar::ScalarValue::to_array).collect()
-        };
-        let states = self.plan.functions.iter().map(state).collect::<datafusion::error::Result<Vec<_>>>()?;
-        self.touched(&keys, states).map(Some)
-    }
-
-    fn touched(&self, keys: &[ArrayRef], states: Vec<Vec<ArrayRef>>) -> Result<Touched, QueryError> {
-        let results = self.evaluate(&states, keys[0].len())?;
-        Ok(Touched { states: self.state_batch(keys, states)?, results: self.result_batch(keys, results)? })
-    }
-
-    /// Fails if a group or an argument of these rows cannot be computed.
-    pub fn check(&self, batch: &RecordBatch) -> Result<(), QueryError> {
-        let rows = batch.num_rows();
-        for group in &self.plan.groups {
-            group.evaluate(batch)?.into_array(rows)?;
-        }
-        for function in &self.plan.functions {
-            for argument in function.aggregate.expressions().iter().chain(&function.filter) {
-                argument.evaluate(batch)?.into_array(rows)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The groups whose windows are closed by `watermark_us`: their keys and
-    /// results.
-    pub fn close(&self, watermark_us: i64) -> Result<Option<Touched>, QueryError> {
-        let Some(window) = self.plan.window else { return Ok(None) };
-        let mut closing = Vec::new();
-        for batch in self.table.snapshot().batches(None)? {
-            let mask = closed(batch.column(window.group), window, watermark_us)?;
-            if mask.true_count() > 0 {
-                closing.push(filter_record_batch(&batch, &mask)?);
-            }
-        }
-        let Some(states) = super::concat(closing)? else { return Ok(None) };
-        let groups = self.plan.groups.len();
-        let mut place = groups;
-        let mut columns = Vec::new();
-        for function in &self.plan.functions {
-            columns.push(states.columns()[place..place + function.state.len()].to_vec());
-            place += function.state.len();
-        }
-        let results = self.evaluate(&columns, states.num_rows())?;
-        let results = self.result_batch(&states.columns()[..groups], results)?;
-        Ok(Some(Touched { states, results }))
-    }
-
-    /// Which of these window edges belong to windows closed by `bound_us`.
-    pub fn closed(&self, edges: &ArrayRef, bound_us: i64) -> Result<BooleanArray, QueryError> {
-        match self.plan.window {
-            Some(window) => closed(edges, window, bound_us),
-            None => Ok(BooleanArray::from(vec![false; edges.len()])),
-        }
-    }
-
-    fn accumulators(&self) -> Result<Vec<Box<dyn GroupsAccumulator>>, QueryError> {
-        let accumulator = |f: &Function| -> Result<Box<dyn GroupsAccumulator>, QueryError> {
-            if f.aggregate.groups_accumulator_supported() {
-                return Ok(f.aggregate.create_groups_accumulator()?);
-            }
-            let aggregate = Arc::clone(&f.aggregate);
-            Ok(Box::new(GroupsAccumulatorAdapter::new(move || aggregate.create_accumulator())))
-        };
-        self.plan.functions.iter().map(accumulator).collect()
-    }
-
-    /// Merges what is stored of these groups.
-    fn merge_stored(
-        &self,
-        keys: &[ArrayRef],
-        accumulators: &mut [Box<dyn GroupsAccumulator>],
-    ) -> Result<(), QueryError> {
         let count = keys[0].len();
-        let stored = self.table.lookup(keys, None)?;
-        if stored.found.true_count() == 0 || self.plan.functions.is_empty() {
-            return Ok(());
+        for (i, (values, distinct)) in values.into_iter().zip(&self.distinct).enumerate() {
+            let (Some(distinct), Some((values, places, weights))) = (distinct, values.finish()?) else { continue };
+            let (appear, go) = distinct.run(commit, &keys, &values, &places, Some(&weights))?;
+            added[i].update_batch(&[appear.values], &appear.places, None, count)?;
+            if !go.places.is_empty() {
+                if taken_back.is_empty() {
+                    taken_back = accumulators(plan)?;
+                }
+                taken_back[i].update_batch(&[go.values], &go.places, None, count)?;
+            }
         }
+        let stored = self.table.lookup(&keys, None)?;
+        let (before, states) = match &plan.upkeep {
+            Upkeep::Add(ways) => self.add(plan, ways, &keys, &stored, added, taken_back)?,
+            _ => self.merge(plan, &keys, &stored, added)?,
+        };
+        let found = stored.found;
+        let there = match &plan.upkeep {
+            Upkeep::Add(_) if !plan.constant => {
+                let rows = states[plan.functions.len()][0].as_primitive::<Int64Type>();
+                BooleanArray::from_unary(rows, |rows| rows != 0)
+            }
+            _ => BooleanArray::from(vec![true; count]),
+        };
+        let after = results(plan, &states, count)?;
+        self.write(commit, &keys, states, &there)?;
+        Ok(Some(Touched { keys, before: (found, before), after: (there, after) }))
+    }
+
+    /// The states after rows were added: the stored ones merged into them.
+    fn merge(
+        &self,
+        plan: &AggregatePlan,
+        keys: &[ArrayRef],
+        stored: &pluvio_keytables::Lookup,
+        mut added: Accumulators,
+    ) -> Result<(Vec<ArrayRef>, Vec<Vec<ArrayRef>>), QueryError> {
+        let count = keys[0].len();
+        let before = self.before(plan, stored, count)?;
         let places: Vec<usize> = (0..count).filter(|i| stored.found.value(*i)).collect();
         let all = places.len() == count;
+        let mut states = Vec::with_capacity(added.len());
         let mut column = keys.len();
-        for (function, accumulator) in self.plan.functions.iter().zip(accumulators) {
-            let states = &stored.columns[column..column + function.state.len()];
-            column += function.state.len();
-            let found = |c: &ArrayRef| if all { Ok(Arc::clone(c)) } else { filter(c, &stored.found) };
-            let states = states.iter().map(found).collect::<Result<Vec<_>, _>>()?;
-            accumulator.merge_batch(&states, &places, count)?;
-        }
-        Ok(())
-    }
-
-    /// The results of complete states.
-    fn evaluate(&self, states: &[Vec<ArrayRef>], count: usize) -> Result<Vec<ArrayRef>, QueryError> {
-        let places: Vec<usize> = (0..count).collect();
-        let mut results = Vec::with_capacity(states.len());
-        let mut fresh = self.accumulators()?;
-        for ((function, state), accumulator) in self.plan.functions.iter().zip(states).zip(&mut fresh) {
-            if function.state_is_result {
-                results.push(Arc::clone(&state[0]));
-                continue;
+        for (function, accumulator) in plan.all_functions().zip(&mut added) {
+            if !places.is_empty() {
+                let old = &stored.columns[column..column + function.state.len()];
+                let found = |c: &ArrayRef| if all { Ok(Arc::clone(c)) } else { filter(c, &stored.found) };
+                let old = old.iter().map(found).collect::<Result<Vec<_>, _>>()?;
+                accumulator.merge_batch(&old, &places, count)?;
             }
-            accumulator.merge_batch(state, &places, count)?;
-            results.push(accumulator.evaluate(EmitTo::All)?);
+            column += function.state.len();
+            states.push(accumulator.state(EmitTo::All)?);
         }
-        Ok(results)
+        Ok((before, states))
     }
 
-    fn state_batch(&self, keys: &[ArrayRef], states: Vec<Vec<ArrayRef>>) -> Result<RecordBatch, QueryError> {
+    /// The states after rows were added and taken back: stored + added − taken.
+    fn add(
+        &self,
+        plan: &AggregatePlan,
+        ways: &[Additive],
+        keys: &[ArrayRef],
+        stored: &pluvio_keytables::Lookup,
+        mut added: Accumulators,
+        mut taken_back: Accumulators,
+    ) -> Result<(Vec<ArrayRef>, Vec<Vec<ArrayRef>>), QueryError> {
+        let count = keys[0].len();
+        let before = self.before(plan, stored, count)?;
+        let mut states: Vec<Vec<ArrayRef>> = Vec::with_capacity(added.len());
+        let mut column = keys.len();
+        for (i, function) in plan.all_functions().enumerate() {
+            let more = complete(function, &mut added[i], count)?;
+            let less = match taken_back.get_mut(i) {
+                Some(accumulator) => Some(complete(function, accumulator, count)?),
+                None => None,
+            };
+            let mut state = Vec::with_capacity(more.len());
+            for (j, more) in more.iter().enumerate() {
+                let old = or_zero(&stored.columns[column + j])?;
+                let more = cast(&or_zero(more)?, old.data_type())?;
+                let mut sum = add_wrapping(&old, &more)?;
+                if let Some(less) = &less {
+                    let less = cast(&or_zero(&less[j])?, old.data_type())?;
+                    sum = sub_wrapping(&sum, &less)?;
+                }
+                state.push(sum);
+            }
+            column += function.state.len();
+            states.push(state);
+        }
+        // A sum or an average over nothing is NULL.
+        for (i, way) in ways.iter().enumerate() {
+            let counted = match way {
+                Additive::Count => continue,
+                Additive::Sum(helper) => Arc::clone(&states[plan.functions.len() + helper][0]),
+                Additive::Avg => cast(&states[i][0], &datafusion::arrow::datatypes::DataType::Int64)?,
+            };
+            let none = BooleanArray::from_unary(counted.as_primitive::<Int64Type>(), |counted| counted == 0);
+            for column in &mut states[i] {
+                *column = nullif(column, &none)?;
+            }
+        }
+        Ok((before, states))
+    }
+
+    /// The results of the stored states, if somebody wants them.
+    fn before(
+        &self,
+        plan: &AggregatePlan,
+        stored: &pluvio_keytables::Lookup,
+        count: usize,
+    ) -> Result<Vec<ArrayRef>, QueryError> {
+        if plan.emission != Emission::Changes {
+            return Ok(Vec::new());
+        }
+        let mut column = plan.groups.len();
+        let mut states = Vec::with_capacity(plan.functions.len());
+        for function in plan.all_functions() {
+            states.push(stored.columns[column..column + function.state.len()].to_vec());
+            column += function.state.len();
+        }
+        results(plan, &states, count)
+    }
+
+    fn write(
+        &self,
+        commit: &mut Commit,
+        keys: &[ArrayRef],
+        states: Vec<Vec<ArrayRef>>,
+        there: &BooleanArray,
+    ) -> Result<(), QueryError> {
         let columns = keys.iter().cloned().chain(states.into_iter().flatten());
         let typed = |(column, field): (ArrayRef, &Arc<datafusion::arrow::datatypes::Field>)| {
             cast(&column, field.data_type())
         };
-        let columns = columns.zip(self.state_schema.fields()).map(typed).collect::<Result<Vec<_>, _>>()?;
-        Ok(RecordBatch::try_new(Arc::clone(&self.state_schema), columns)?)
+        let columns = columns.zip(self.schema.fields()).map(typed).collect::<Result<Vec<_>, _>>()?;
+        let states = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        if there.true_count() == there.len() {
+            commit.upsert(&self.table, states);
+            return Ok(());
+        }
+        let gone = filter_record_batch(&states, &not(there)?)?;
+        commit.delete(&self.table, gone.project(&(0..keys.len()).collect::<Vec<_>>())?);
+        commit.upsert(&self.table, filter_record_batch(&states, there)?);
+        Ok(())
     }
 
-    fn result_batch(&self, keys: &[ArrayRef], results: Vec<ArrayRef>) -> Result<RecordBatch, QueryError> {
-        let columns: Vec<ArrayRef> = match self.plan.is_constant() {
-            true => results.into_iter().chain(keys.iter().cloned()).collect(),
-            false => keys.iter().cloned().chain(results).collect(),
-        };
-        Ok(RecordBatch::try_new(Arc::clone(&self.result_schema), columns)?)
+    /// Removes the groups of closed windows; gives their keys and results if they
+    /// are asked for.
+    fn close(
+        &self,
+        plan: &AggregatePlan,
+        commit: &mut Commit,
+        window: Window,
+        bound_us: i64,
+        results_too: bool,
+    ) -> Result<Option<(Vec<ArrayRef>, Vec<ArrayRef>)>, QueryError> {
+        for distinct in self.distinct.iter().flatten() {
+            if let Some(rows) = closed_rows(distinct.table(), window, bound_us)? {
+                commit.delete(distinct.table(), rows.project(distinct.table().key())?);
+            }
+        }
+        let Some(rows) = closed_rows(&self.table, window, bound_us)? else { return Ok(None) };
+        let groups = plan.groups.len();
+        commit.delete(&self.table, rows.project(&(0..groups).collect::<Vec<_>>())?);
+        if !results_too {
+            return Ok(None);
+        }
+        let mut column = groups;
+        let mut states = Vec::with_capacity(plan.functions.len());
+        for function in plan.all_functions() {
+            states.push(rows.columns()[column..column + function.state.len()].to_vec());
+            column += function.state.len();
+        }
+        let results = results(plan, &states, rows.num_rows())?;
+        Ok(Some((rows.columns()[..groups].to_vec(), results)))
     }
 }
 
-/// Which windows end at or before the watermark.
-fn closed(edges: &ArrayRef, window: Window, watermark_us: i64) -> Result<BooleanArray, QueryError> {
-    let edges: &TimestampMicrosecondArray = as_timestamp_microsecond_array(edges)?;
-    Ok(BooleanArray::from_unary(edges, |edge| edge.saturating_add(window.edge.to_end_us) <= watermark_us))
+/// The rows of closed windows in a table whose first columns are the groups.
+fn closed_rows(table: &KeyTable, window: Window, bound_us: i64) -> Result<Option<RecordBatch>, QueryError> {
+    let mut rows = Vec::new();
+    for batch in table.snapshot().batches(None)? {
+        let mask = closed(batch.column(window.place), window.edge, bound_us)?;
+        if mask.true_count() > 0 {
+            rows.push(filter_record_batch(&batch, &mask)?);
+        }
+    }
+    super::concat(rows)
+}
+
+/// The arguments of a function with DISTINCT, on their way to be counted.
+#[derive(Default)]
+struct Values {
+    parts: Vec<ArrayRef>,
+    places: Vec<u32>,
+    weights: Vec<i64>,
+}
+
+impl Values {
+    fn finish(self) -> Result<Option<(ArrayRef, Vec<u32>, Vec<i64>)>, QueryError> {
+        if self.places.is_empty() {
+            return Ok(None);
+        }
+        let parts: Vec<&ArrayRef> = self.parts.iter().collect();
+        Ok(Some((super::delta::concat_arrays(&parts)?, self.places, self.weights)))
+    }
+}
+
+/// The rows that are added and those that are taken back, each as often as its
+/// weight says.
+fn parts(delta: &Delta) -> Result<Vec<(RecordBatch, i64)>, QueryError> {
+    let Some(weights) = &delta.weights else { return Ok(vec![(delta.rows.clone(), 1)]) };
+    if weights.values().iter().all(|weight| *weight == 1) {
+        return Ok(vec![(delta.rows.clone(), 1)]);
+    }
+    let repeated = |sign: i64| -> Result<(RecordBatch, i64), QueryError> {
+        let times: Int64Array = weights.values().iter().map(|weight| (weight * sign).max(0)).collect();
+        let places: UInt32Array = super::delta::copies(&times)?;
+        Ok((take_record_batch(&delta.rows, &places)?, sign))
+    };
+    Ok(vec![repeated(1)?, repeated(-1)?])
+}
+
+fn feed(
+    plan: &AggregatePlan,
+    rows: &RecordBatch,
+    groups: &mut dyn GroupValues,
+    accumulators: &mut Accumulators,
+    values: &mut [Values],
+    sign: i64,
+) -> Result<(), QueryError> {
+    if rows.num_rows() == 0 {
+        return Ok(());
+    }
+    let mut places = Vec::new();
+    groups.intern(&evaluate(&plan.groups, rows)?, &mut places)?;
+    for (i, function) in plan.all_functions().enumerate() {
+        let arguments = evaluate(&function.aggregate.expressions(), rows)?;
+        let mask = function.filter.as_ref().map(|f| evaluate(std::slice::from_ref(f), rows)).transpose()?;
+        let mask = mask.as_ref().map(|m| as_boolean_array(&m[0])).transpose()?;
+        if !function.distinct {
+            accumulators[i].update_batch(&arguments, &places, mask, groups.len())?;
+            continue;
+        }
+        let values = &mut values[i];
+        let wanted = |row: &usize| mask.is_none_or(|mask| mask.is_valid(*row) && mask.value(*row));
+        let before = values.places.len();
+        values.places.extend((0..rows.num_rows()).filter(wanted).map(|row| u32::try_from(places[row]).unwrap_or(u32::MAX)));
+        values.weights.resize(values.places.len(), sign);
+        if values.places.len() > before {
+            values.parts.push(match mask {
+                Some(mask) => filter(&arguments[0], mask)?,
+                None => Arc::clone(&arguments[0]),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Fresh accumulators for all functions.
+pub fn accumulators(plan: &AggregatePlan) -> Result<Accumulators, QueryError> {
+    plan.all_functions().map(accumulator).collect()
+}
+
+fn accumulator(function: &Function) -> Result<Box<dyn GroupsAccumulator>, QueryError> {
+    if function.aggregate.groups_accumulator_supported() {
+        return Ok(function.aggregate.create_groups_accumulator()?);
+    }
+    let aggregate = Arc::clone(&function.aggregate);
+    Ok(Box::new(GroupsAccumulatorAdapter::new(move || aggregate.create_accumulator())))
+}
+
+/// The constant group's column.
+pub fn constant_group(plan: &AggregatePlan) -> Result<Vec<ArrayRef>, QueryError> {
+    let row = batch_of(&Arc::new(Schema::empty()), Vec::new(), 1)?;
+    evaluate(&plan.groups, &row)
+}
+
+/// The states of all groups, those that had no row included.
+fn complete(
+    function: &Function,
+    accumulator: &mut Box<dyn GroupsAccumulator>,
+    count: usize,
+) -> Result<Vec<ArrayRef>, QueryError> {
+    let none: Vec<ArrayRef> =
+        function.argument_types.iter().map(datafusion::arrow::array::new_empty_array).collect();
+    accumulator.update_batch(&none, &[], None, count)?;
+    Ok(accumulator.state(EmitTo::All)?)
+}
+
+/// The results of complete states.
+pub fn results(plan: &AggregatePlan, states: &[Vec<ArrayRef>], count: usize) -> Result<Vec<ArrayRef>, QueryError> {
+    let places: Vec<usize> = (0..count).collect();
+    let mut results = Vec::with_capacity(states.len());
+    for (function, state) in plan.functions.iter().zip(states) {
+        if function.state_is_result {
+            results.push(Arc::clone(&state[0]));
+            continue;
+        }
+        let mut fresh = accumulator(function)?;
+        let typed = |(column, field): (&ArrayRef, &datafusion::arrow::datatypes::Field)| cast(column, field.data_type());
+        let state = state.iter().zip(&function.state).map(typed).collect::<Result<Vec<_>, _>>()?;
+        fresh.merge_batch(&state, &places, count)?;
+        results.push(fresh.evaluate(EmitTo::All)?);
+    }
+    Ok(results)
+}
+
+/// The numbers with 0 for NULL.
+fn or_zero(numbers: &ArrayRef) -> Result<ArrayRef, QueryError> {
+    if numbers.null_count() == 0 {
+        return Ok(Arc::clone(numbers));
+    }
+    let zero = ScalarValue::new_zero(numbers.data_type())?.to_scalar()?;
+    Ok(zip(&is_null(numbers)?, &zero, numbers)?)
 }

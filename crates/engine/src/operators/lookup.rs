@@ -6,7 +6,7 @@ use datafusion::arrow::array::{
     Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array,
 };
 use datafusion::arrow::compute::kernels::zip::zip;
-use datafusion::arrow::compute::{and, prep_null_mask_filter};
+use datafusion::arrow::compute::{and, not, prep_null_mask_filter};
 use datafusion::common::cast::as_boolean_array;
 use pluvio_keytables::KeyTable;
 use pluvio_query::QueryError;
@@ -43,19 +43,18 @@ impl LookupRunner {
                 joined = self.joined(batch, &blank(&found.columns, &matched)?)?;
             }
         }
-        let kept = match self.lookup.join {
-            LookupJoin::Left => BooleanArray::from(vec![true; rows]),
-            LookupJoin::Inner => matched,
-        };
-        Ok((joined, kept))
+        Ok(match self.lookup.join {
+            LookupJoin::Left => (joined, BooleanArray::from(vec![true; rows])),
+            LookupJoin::Inner => (joined, matched),
+            LookupJoin::Semi => (batch.clone(), matched),
+            LookupJoin::Anti => (batch.clone(), not(&matched)?),
+        })
     }
 
     fn joined(&self, batch: &RecordBatch, table: &[ArrayRef]) -> Result<RecordBatch, QueryError> {
-        let (first, second) = match self.lookup.table_first {
-            true => (table, batch.columns()),
-            false => (batch.columns(), table),
-        };
-        let columns = first.iter().chain(second).cloned().collect();
+        let (stream, carried) = batch.columns().split_at(self.lookup.stream_width);
+        let (first, second) = if self.lookup.table_first { (table, stream) } else { (stream, table) };
+        let columns = first.iter().chain(second).chain(carried).cloned().collect();
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.lookup.schema), columns, &options)?)
     }

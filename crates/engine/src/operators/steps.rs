@@ -15,8 +15,10 @@ use datafusion::physical_expr::PhysicalExpr;
 use pluvio_keytables::{KeyTable, Store};
 use pluvio_query::QueryError;
 
+use super::Epoch;
+use super::delta::Delta;
 use super::lookup::LookupRunner;
-use crate::compile::{Step, Unnest};
+use crate::compile::{LookupJoin, Step, Unnest};
 
 /// A chain of steps with its tables at hand.
 pub struct StepRunner {
@@ -76,6 +78,34 @@ impl StepRunner {
         })
     }
 
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Runs changes through all steps; rows that cannot be computed are left out,
+    /// and told of where they are added.
+    ///
+    /// # Errors
+    /// Storage that cannot be read.
+    pub fn run_delta(&self, epoch: &mut Epoch, delta: Delta) -> Result<Delta, QueryError> {
+        if self.steps.is_empty() || delta.len() == 0 {
+            return Ok(delta);
+        }
+        let run = |delta: &Delta| -> Result<Delta, QueryError> {
+            if delta.weights.is_none() {
+                return Ok(Delta::added(self.run(delta.rows.clone())?));
+            }
+            let tracked = self.run_tracked(delta.rows.clone())?;
+            let weights = tracked.rows.iter().map(|row| delta.weight(*row as usize)).collect();
+            Ok(Delta { rows: tracked.batch, weights: Some(weights) })
+        };
+        match run(&delta) {
+            Ok(out) => Ok(out),
+            Err(_) => run(&sound(epoch, delta, &|rows| self.run(rows.clone()).map(|_| ()))?),
+        }
+    }
+
     /// Runs a batch through all steps and tells which of its rows came out, and
     /// which a lookup did not find.
     ///
@@ -102,7 +132,9 @@ impl StepRunner {
                     let (joined, kept) = lookup.run(&batch)?;
                     batch = joined;
                     let gone = filter(&rows, &not(&kept)?)?;
-                    missed.extend(numbers(&gone).iter().map(|row| (*row, lookup.table.name().to_owned())));
+                    if lookup.lookup.join == LookupJoin::Inner {
+                        missed.extend(numbers(&gone).iter().map(|row| (*row, lookup.table.name().to_owned())));
+                    }
                     kept
                 }
             };
@@ -186,6 +218,53 @@ fn take_apart(batch: &RecordBatch, unnest: &Unnest) -> Result<(RecordBatch, UInt
     let columns = unnest.from.iter().map(column).collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(from.len()));
     Ok((RecordBatch::try_new_with_options(Arc::clone(&unnest.schema), columns, &options)?, from))
+}
+
+/// The changes whose rows pass the check; each of the others is told of, with the
+/// reason, where it is added.
+///
+/// # Errors
+/// Arrow's, in taking rows out.
+pub fn sound(
+    epoch: &mut Epoch,
+    delta: Delta,
+    check: &impl Fn(&RecordBatch) -> Result<(), QueryError>,
+) -> Result<Delta, QueryError> {
+    let mut failed = Vec::new();
+    isolate(&delta.rows, 0, &|rows| check(rows), &mut Vec::new(), &mut failed);
+    if failed.is_empty() {
+        return Ok(delta);
+    }
+    let mut good = vec![true; delta.len()];
+    for (row, error) in failed {
+        good[row] = false;
+        if delta.weight(row) > 0 {
+            epoch.failed.push((delta.rows.slice(row, 1), error.message().to_owned()));
+        }
+    }
+    delta.filter(&good.into())
+}
+
+/// Runs `work` on the batch; if it fails, finds the rows that fail, reports each
+/// with its place and reason, and gives the results of the others, each with the
+/// place of its first row.
+pub fn isolate<T>(
+    batch: &RecordBatch,
+    first: usize,
+    work: &impl Fn(&RecordBatch) -> Result<T, QueryError>,
+    done: &mut Vec<(usize, T)>,
+    failed: &mut Vec<(usize, QueryError)>,
+) {
+    let rows = batch.num_rows();
+    match work(batch) {
+        Ok(result) => done.push((first, result)),
+        Err(error) if rows <= 1 => failed.push((first, error)),
+        Err(_) => {
+            let half = rows / 2;
+            isolate(&batch.slice(0, half), first, work, done, failed);
+            isolate(&batch.slice(half, rows - half), first + half, work, done, failed);
+        }
+    }
 }
 
 /// Several batches as one; `None` if there is no row.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{ArrayRef, RecordBatch};
-use datafusion::arrow::compute::filter_record_batch;
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
+use datafusion::arrow::compute::{filter_record_batch, take_record_batch};
+use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Constraint, Constraints, ScalarValue};
 use datafusion::datasource::memory::MemorySourceConfig;
@@ -15,6 +15,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use pluvio_keytables::{KeyTable, Store};
 
 use crate::QueryError;
+
+/// The hidden column that tells rows without a key apart: 16 bytes.
+pub const ROW: &str = "$row";
+/// The hidden column that tells how often such a row is there.
+pub const COPIES: &str = "$copies";
 
 /// A keyed table as readers see it: the first `schema.fields().len()` columns of
 /// the stored table (a view may keep hidden key columns behind them).
@@ -73,6 +78,20 @@ impl KeyedProvider {
             value.cast_to(field.data_type()).ok()?.to_array().ok()
         };
         self.key.iter().map(value_of).collect()
+    }
+
+    /// All rows, each as often as it is there.
+    fn copied(&self, table: &KeyTable, columns: &[usize], copies: usize) -> Result<Vec<RecordBatch>> {
+        let with_copies: Vec<usize> = columns.iter().copied().chain([copies]).collect();
+        let rows = table.snapshot().batches(Some(&with_copies)).map_err(QueryError::from)?;
+        let copied = |rows: &RecordBatch| {
+            let copies = rows.column(columns.len()).as_primitive::<Int64Type>().values();
+            let times = |copies: &i64| usize::try_from(*copies).unwrap_or(0);
+            let places = (0_u32..).zip(copies).flat_map(|(row, n)| std::iter::repeat_n(row, times(n)));
+            let rows = rows.project(&(0..columns.len()).collect::<Vec<_>>())?;
+            Ok(take_record_batch(&rows, &UInt32Array::from_iter_values(places))?)
+        };
+        rows.iter().map(copied).collect()
     }
 
     fn lookup(&self, table: &KeyTable, keys: &[ArrayRef]) -> Result<Vec<RecordBatch>> {
@@ -143,7 +162,10 @@ impl TableProvider for KeyedProvider {
         }
         let columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);
-        let rows = table.snapshot().batches(Some(&columns)).map_err(QueryError::from)?;
+        let rows = match table.schema().index_of(COPIES) {
+            Ok(copies) => self.copied(&table, &columns, copies)?,
+            Err(_) => table.snapshot().batches(Some(&columns)).map_err(QueryError::from)?,
+        };
         Ok(MemorySourceConfig::try_new_exec(&[rows], schema, None)?)
     }
 }

@@ -1,0 +1,186 @@
+//! Joins of two inputs that both change.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::common::{JoinType, NullEquality};
+use datafusion::logical_expr::{Join, LogicalPlan};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{cast, lit};
+use pluvio_query::QueryError;
+
+use super::builder::{Builder, Built, Identity, storable};
+use super::expressions::physical;
+use super::origin::{Origin, Window, origin_of, window_of};
+use super::plan::Operator;
+
+/// What of a join is given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JoinKind {
+    /// The pairs.
+    pub pairs: bool,
+    /// Left rows without a match, with NULLs.
+    pub left_alone: bool,
+    /// Right rows without a match, with NULLs.
+    pub right_alone: bool,
+    /// Only one side's rows, once each.
+    pub half: Option<Half>,
+}
+
+/// A join that gives one side's rows only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    /// Left rows that have a match.
+    Semi,
+    /// Left rows that have none.
+    Anti,
+    /// All left rows, with a column that tells which.
+    Mark,
+}
+
+/// One side of a join.
+#[derive(Debug)]
+pub struct JoinSide {
+    /// What must be equal on both sides; at least one, a constant if nothing.
+    pub keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// The row as it is kept: the logical plan's columns.
+    pub row: SchemaRef,
+    /// Whether its rows are only added.
+    pub appends: bool,
+    /// Whether no row can come for a closed window.
+    pub guarded: bool,
+}
+
+/// A join.
+#[derive(Debug)]
+pub struct JoinPlan {
+    /// What is given out.
+    pub kind: JoinKind,
+    /// Left; of a right semi or anti join it is the plan's right side.
+    pub left: JoinSide,
+    /// Right.
+    pub right: JoinSide,
+    /// Whether the sides were exchanged.
+    pub exchanged: bool,
+    /// Types of the key columns.
+    pub key_types: Vec<DataType>,
+    /// Whether NULL equals NULL.
+    pub null_equals_null: bool,
+    /// A further condition on left columns, then right columns.
+    pub condition: Option<Arc<dyn PhysicalExpr>>,
+    /// Left columns, then right columns.
+    pub pair: SchemaRef,
+    /// The result.
+    pub schema: SchemaRef,
+    /// The window among the keys.
+    pub window: Option<Window>,
+}
+
+/// The nodes of both sides, and the join.
+pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Built, QueryError> {
+    use JoinType::{Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
+    if join.null_aware {
+        return Err(QueryError::unsupported(
+            "NOT IN (SELECT …) keeps nothing as soon as one NULL comes; write NOT EXISTS (SELECT … WHERE a = b)",
+        ));
+    }
+    let (left, right) = (builder.build(&join.left)?, builder.build(&join.right)?);
+    left.check_input("a join")?;
+    right.check_input("a join")?;
+    let (pairs, left_alone, right_alone, half) = match join.join_type {
+        Inner => (true, false, false, None),
+        Left => (true, true, false, None),
+        Right => (true, false, true, None),
+        Full => (true, true, true, None),
+        LeftSemi | RightSemi => (false, false, false, Some(Half::Semi)),
+        LeftAnti | RightAnti => (false, false, false, Some(Half::Anti)),
+        LeftMark | RightMark => (false, false, false, Some(Half::Mark)),
+    };
+    let exchanged = matches!(join.join_type, RightSemi | RightAnti | RightMark);
+    let (left_schema, right_schema) = (join.left.schema(), join.right.schema());
+    let (mut left_keys, mut right_keys, mut key_types) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut left_origins, mut right_origins) = (Vec::new(), Vec::new());
+    for (l, r) in &join.on {
+        let (left_key, right_key) = (physical(l, left_schema)?, physical(r, right_schema)?);
+        let data_type = storable(&left_key.data_type(left_schema.as_arrow())?);
+        left_keys.push(cast(left_key, left_schema.as_arrow(), data_type.clone())?);
+        right_keys.push(cast(right_key, right_schema.as_arrow(), data_type.clone())?);
+        key_types.push(data_type);
+        left_origins.push(origin_of(l, left_schema, &left.origins));
+        right_origins.push(origin_of(r, right_schema, &right.origins));
+    }
+    // An edge closes for both sides only if it is the same edge.
+    let edges = left_origins.iter().zip(&right_origins);
+    let window = window_of(edges.map(|(l, r)| if l == r { *l } else { Origin::Other }));
+    if key_types.is_empty() {
+        left_keys.push(lit(0_i8));
+        right_keys.push(lit(0_i8));
+        key_types.push(DataType::Int8);
+    }
+    let pair = left_schema.join(right_schema)?;
+    let condition = join.filter.as_ref().map(|f| physical(f, &pair)).transpose()?;
+    let side = |keys, built: &Built| JoinSide {
+        keys,
+        row: loose(&built.schema),
+        appends: built.appends,
+        guarded: built.guarded,
+    };
+    let (left_side, right_side) = (side(left_keys, &left), side(right_keys, &right));
+    let (mine, other) = if exchanged { (right_side, left_side) } else { (left_side, right_side) };
+    let schema = loose(plan.schema().inner());
+    let compiled = JoinPlan {
+        kind: JoinKind { pairs, left_alone, right_alone, half },
+        left: mine,
+        right: other,
+        exchanged,
+        key_types,
+        null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
+        condition,
+        pair: loose(pair.inner()),
+        schema: Arc::clone(&schema),
+        window,
+    };
+    let node = builder.add(Operator::Join(Box::new(compiled)), vec![left.node, right.node]);
+    let origins = match join.join_type {
+        Inner | Left | Right | Full => left.origins.iter().chain(&right.origins).map(|o| plain(*o)).collect(),
+        LeftSemi | LeftAnti => left.origins.iter().map(|o| plain(*o)).collect(),
+        RightSemi | RightAnti => right.origins.iter().map(|o| plain(*o)).collect(),
+        LeftMark => left.origins.iter().map(|o| plain(*o)).chain([Origin::Other]).collect(),
+        RightMark => right.origins.iter().map(|o| plain(*o)).chain([Origin::Other]).collect(),
+    };
+    let mut built = Built::new(node, schema, origins);
+    built.appends = left.appends
+        && right.appends
+        && (join.join_type == Inner || matches!(half, Some(Half::Semi)));
+    built.guarded = window.is_some() || left.guarded && right.guarded;
+    built.identity = match half {
+        None => both(&left, &right),
+        Some(_) => visible(if exchanged { &right } else { &left }),
+    };
+    Ok(built)
+}
+
+/// Ranks stand for their own node's rows only.
+fn plain(origin: Origin) -> Origin {
+    if let Origin::Rank(_) = origin { Origin::Other } else { origin }
+}
+
+/// The key of a side's rows, if all of it is among the plan's columns.
+fn visible(side: &Built) -> Option<Identity> {
+    let identity = side.identity.as_ref()?;
+    let width = side.schema.fields().len();
+    identity.now.iter().all(|place| *place < width).then(|| Identity::at(identity.now.clone()))
+}
+
+/// The key of pairs: both sides' keys.
+fn both(left: &Built, right: &Built) -> Option<Identity> {
+    let width = left.schema.fields().len();
+    let right = visible(right)?.now.into_iter().map(|place| place + width);
+    Some(Identity::at(visible(left)?.now.into_iter().chain(right).collect()))
+}
+
+/// The schema with every column nullable.
+pub fn loose(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}

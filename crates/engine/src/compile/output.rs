@@ -1,0 +1,116 @@
+//! What becomes of a view's rows: how they are stored, and under which key.
+
+use datafusion::arrow::datatypes::{DataType, Field};
+use pluvio_catalog::{Column, ViewKind};
+use pluvio_query::QueryError;
+use pluvio_query::tables::{COPIES, ROW};
+
+use super::builder::{Builder, Built, Identity, storable};
+use super::origin::{Origin, Window};
+use super::plan::{How, Operator, Output, Step, ViewPlan};
+use super::{AggregatePlan, Emission};
+
+/// The finished view.
+pub fn finish(mut builder: Builder, root: Built, on_close: bool) -> Result<ViewPlan, QueryError> {
+    let mut stored: Vec<Column> = Vec::new();
+    for field in root.schema.fields() {
+        if stored.iter().any(|c| c.name == *field.name()) {
+            let message = format!("two columns are called \"{}\"; name one with AS", field.name());
+            return Err(QueryError::invalid(message));
+        }
+        stored.push(column(field.name(), field));
+    }
+    let visible = stored.len();
+    let mut stored_from: Vec<usize> = (0..visible).collect();
+    let time = root.origins.iter().position(|o| *o == Origin::Time);
+    let mut window = None;
+    let (kind, how) = if on_close {
+        (ViewKind::Append { time_column: None }, close(&mut builder, &root)?)
+    } else if root.appends {
+        let time_column = time.map(|i| root.schema.field(i).name().clone());
+        (ViewKind::Append { time_column }, How::Append)
+    } else if let Some(identity) = &root.identity {
+        let mut key = Vec::new();
+        for (i, place) in identity.now.iter().enumerate() {
+            let origin = root.origins.get(*place).copied();
+            let edge = origin.or_else(|| Some(root.carried.get(*place - visible)?.1)).and_then(Origin::event_edge);
+            window = window.or(edge.map(|edge| Window { place: i, edge }));
+            key.push(match *place < visible {
+                true => *place,
+                false => {
+                    stored.push(column(&format!("$key{i}"), &root.carried[*place - visible].0));
+                    stored_from.push(*place);
+                    stored.len() - 1
+                }
+            });
+        }
+        (ViewKind::Keyed { key }, replace(&mut builder, &root, identity))
+    } else {
+        let key = vec![stored.len()];
+        stored.push(Column { name: ROW.to_owned(), data_type: DataType::FixedSizeBinary(16), nullable: true });
+        stored.push(Column { name: COPIES.to_owned(), data_type: DataType::Int64, nullable: true });
+        (ViewKind::Keyed { key }, How::Count)
+    };
+    let output = Output { stored, stored_from, visible, kind, how, window };
+    Ok(ViewPlan { reads: builder.reads, nodes: builder.nodes, output, lookups: builder.lookups })
+}
+
+fn column(name: &str, field: &Field) -> Column {
+    Column { name: name.to_owned(), data_type: storable(field.data_type()), nullable: true }
+}
+
+/// Rows wait for their window's end: in the aggregate that ends the plan, or
+/// behind everything.
+fn close(builder: &mut Builder, root: &Built) -> Result<How, QueryError> {
+    if let Some(aggregate) = last_aggregate(builder, root)
+        && aggregate.window.is_some()
+    {
+        aggregate.emission = Emission::OnClose;
+        return Ok(How::Append);
+    }
+    let edge = root.origins.iter().enumerate().find_map(|(i, o)| Some((i, o.event_edge()?)));
+    let Some((column, edge)) = edge else {
+        return Err(QueryError::invalid(
+            "EMIT ON WINDOW CLOSE needs a window's end among the columns or in GROUP BY: window_end (or, but for \
+             CUMULATE, window_start) of a window over the stream's WATERMARK column",
+        ));
+    };
+    if root.by_key_only {
+        return Err(QueryError::unsupported(
+            "EMIT ON WINDOW CLOSE behind a lookup of rows that change: join the table before the rows are grouped",
+        ));
+    }
+    Ok(How::OnClose { column, edge, guarded: root.guarded })
+}
+
+/// The aggregate that ends the plan, but for steps.
+fn last_aggregate<'a>(builder: &'a mut Builder, root: &Built) -> Option<&'a mut AggregatePlan> {
+    let node = last_operator(builder, root);
+    match &mut builder.nodes[node].operator {
+        Operator::Aggregate(aggregate) => Some(aggregate),
+        _ => None,
+    }
+}
+
+fn last_operator(builder: &Builder, root: &Built) -> usize {
+    let node = &builder.nodes[root.node];
+    if let Operator::Steps(_) = node.operator { node.inputs[0] } else { root.node }
+}
+
+/// Rows are replaced by key: the steps behind the last operator belong to that,
+/// because they may look up tables that have changed since the old rows.
+fn replace(builder: &mut Builder, root: &Built, identity: &Identity) -> How {
+    let mut tail: Vec<Step> = Vec::new();
+    match &mut builder.nodes[root.node].operator {
+        Operator::Steps(steps) => {
+            tail.append(steps);
+            builder.nodes.pop();
+        }
+        Operator::Read(read) => tail.append(&mut builder.reads[*read].steps),
+        _ => {}
+    }
+    if let Some(Operator::Aggregate(aggregate)) = builder.nodes.last_mut().map(|node| &mut node.operator) {
+        aggregate.emission = Emission::Replace;
+    }
+    How::Replace { key: identity.made.clone(), tail }
+}

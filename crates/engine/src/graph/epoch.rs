@@ -1,0 +1,397 @@
+//! One epoch: take events, run the operators, commit.
+
+use std::sync::Arc;
+
+use pluvio_keytables::{Commit, Span, SpanRetention, Store};
+use pluvio_query::{EpochStatus, QueryError, dead_letters};
+
+use super::intake::{self, Intake};
+use super::outputs::{DeadLetter, Outputs, Place, dead_letter_rows, row_text};
+use super::record::{self, ViewRecord, record_name};
+use super::source::{Source, Taken};
+use super::view::View;
+use super::{GraphSpec, dead_letters_name};
+use crate::compile::ViewPlan;
+use crate::operators::{Delta, Epoch};
+
+/// Bytes of dead letters a graph keeps.
+const DEAD_LETTER_BYTES: u64 = 16 << 20;
+
+/// The views of a graph, their streams and how far they are.
+pub struct Pipeline {
+    name: String,
+    pub sources: Vec<Source>,
+    pub views: Vec<View>,
+    /// What the views remember, as of the last commit.
+    pub records: Vec<ViewRecord>,
+    pub intakes: Vec<Intake>,
+    /// The last epoch's number.
+    pub epoch: u64,
+    /// For each view, the streams that its rows come from, itself or through
+    /// others.
+    streams: Vec<Vec<usize>>,
+    /// Views that begin with the content of what they read.
+    newcomers: Vec<bool>,
+    dead_letters: Arc<Span>,
+}
+
+/// What an epoch did.
+pub struct Done {
+    pub status: EpochStatus,
+    pub bytes: u64,
+    /// When the events were appended: (Unix milliseconds, events).
+    pub appended: Vec<(i64, u32)>,
+    /// Partitions that had events: the stream and the partition.
+    pub active: Vec<(usize, usize)>,
+    intakes: Vec<Intake>,
+    records: Vec<ViewRecord>,
+}
+
+/// What the streams gave to an epoch.
+struct Taking {
+    outputs: Outputs,
+    intakes: Vec<Intake>,
+    events: u64,
+    bytes: u64,
+    appended: Vec<(i64, u32)>,
+    active: Vec<(usize, usize)>,
+}
+
+impl Pipeline {
+    /// Opens the views' storage.
+    ///
+    /// # Errors
+    /// Storage that does not fit the definitions.
+    pub fn open(
+        spec: &GraphSpec,
+        plans: Vec<ViewPlan>,
+        sources: Vec<Source>,
+        store: &Store,
+    ) -> Result<Self, QueryError> {
+        let mut views: Vec<View> = Vec::new();
+        for (def, plan) in spec.views.iter().zip(plans) {
+            views.push(View::open(def, plan, store)?);
+        }
+        let place = |name: &str| spec.streams.iter().position(|stream| stream.name == name);
+        let (mut records, mut newcomers, mut intakes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut streams: Vec<Vec<usize>> = Vec::new();
+        for i in 0..views.len() {
+            let mut own: Vec<usize> = Vec::new();
+            let mut of: Vec<usize> = Vec::new();
+            for read in 0..views[i].reads.len() {
+                let name = views[i].reads[read].name.clone();
+                if views[i].reads[read].is_stream {
+                    own.extend(place(&name));
+                } else if let Some(upstream) = views.iter().position(|view| view.name == name) {
+                    views[upstream].downstream.push((i, read));
+                    of.extend(&streams[upstream]);
+                }
+            }
+            own.sort_unstable();
+            own.dedup();
+            let names: Vec<&str> = own.iter().map(|stream| spec.streams[*stream].name.as_str()).collect();
+            let found = ViewRecord::read(store, &views[i].name, &names)?;
+            newcomers.push(found.is_none());
+            let record = found.unwrap_or_default();
+            for stream in &own {
+                let way = record.streams.get(&spec.streams[*stream].name).cloned();
+                let fresh = way.is_none();
+                intakes.push(Intake { stream: *stream, views: vec![i], record: way.unwrap_or_default(), fresh });
+            }
+            of.extend(own);
+            of.sort_unstable();
+            of.dedup();
+            streams.push(of);
+            records.push(record);
+        }
+        let retention = SpanRetention { age_ms: None, bytes_max: DEAD_LETTER_BYTES };
+        let letters = store.create_span(&dead_letters_name(&spec.name), dead_letters::schema(), retention)?;
+        Ok(Self {
+            name: spec.name.clone(),
+            sources,
+            views,
+            epoch: records.iter().map(|record| record.epoch).max().unwrap_or(0),
+            records,
+            intakes: intake::unite(intakes),
+            streams,
+            newcomers,
+            dead_letters: letters,
+        })
+    }
+
+    /// Looks for new partitions.
+    pub fn refresh(&mut self, now_us: u64) -> Result<(), QueryError> {
+        let mut more = false;
+        for source in &mut self.sources {
+            more |= source.refresh(now_us)?;
+        }
+        if more {
+            for intake in &mut self.intakes {
+                self.sources[intake.stream].begin(&mut intake.record, intake.fresh);
+            }
+            self.hold();
+        }
+        Ok(())
+    }
+
+    /// Events that can be read.
+    pub fn waiting(&self) -> u64 {
+        self.intakes.iter().map(|intake| intake.waiting(&self.sources)).sum()
+    }
+
+    /// Events that are known of and not read.
+    pub fn lag(&self) -> u64 {
+        self.intakes.iter().map(|intake| self.sources[intake.stream].lag(&intake.record.cut)).sum()
+    }
+
+    /// Whether some view has not taken part in an epoch.
+    pub fn begins(&self) -> bool {
+        self.newcomers.contains(&true) || self.views.iter().any(View::lacks_first_result)
+    }
+
+    /// Whether windows are due with the partitions as they are now.
+    pub fn closes(&self, now_us: u64) -> bool {
+        let watermarks: Vec<Option<i64>> =
+            self.intakes.iter().map(|intake| intake.watermark_us(&self.sources, now_us)).collect();
+        (0..self.views.len()).any(|view| {
+            let bound_us = self.watermark_us(view, &watermarks);
+            let epoch = self.at(view, bound_us, 0);
+            self.views[view].edges().any(|edge| epoch.closes(edge).is_some())
+        })
+    }
+
+    /// A view's watermark: the least of its streams'. `of` are the intakes'.
+    fn watermark_us(&self, view: usize, of: &[Option<i64>]) -> Option<i64> {
+        let with_time = self.intakes.iter().zip(of).filter(|(intake, _)| {
+            self.streams[view].contains(&intake.stream) && self.sources[intake.stream].has_time()
+        });
+        with_time.map(|(_, watermark)| *watermark).min().flatten()
+    }
+
+    fn at(&self, view: usize, bound_us: Option<i64>, number: u64) -> Epoch {
+        let before = self.records[view].closed_us;
+        Epoch { number, bound_us: bound_us.max(before), bound_before_us: before, ..Epoch::default() }
+    }
+
+    /// Runs an epoch up to its commit, which the caller makes.
+    pub fn run(
+        &self,
+        commit: &mut Commit,
+        rows_max: usize,
+        now_us: i64,
+        monotonic_us: u64,
+    ) -> Result<Done, QueryError> {
+        let number = self.epoch + 1;
+        let mut taking = self.take(rows_max)?;
+        let mut records = self.records.clone();
+        // By the watermark of the epoch before: what belongs to its windows is in
+        // the state, and this epoch's rows for them are late.
+        let watermarks: Vec<Option<i64>> = self.intakes.iter().map(|intake| intake.record.watermark_us).collect();
+        let mut letters = std::mem::take(&mut taking.outputs.dead_letters);
+        let mut rows = 0;
+        for (i, view) in self.views.iter().enumerate() {
+            let mut epoch = self.at(i, self.watermark_us(i, &watermarks), number);
+            if self.newcomers[i] {
+                self.catch_up(i, &mut epoch, &mut taking.outputs)?;
+            }
+            let taken = std::mem::take(&mut taking.outputs.taken[i]);
+            let (changed, changes) = view.run(commit, &mut epoch, taken, !view.downstream.is_empty())?;
+            for (next, read) in &view.downstream {
+                if view.direct {
+                    break;
+                }
+                for change in &changes {
+                    taking.outputs.rows_in[*next] += change.len() as u64;
+                    let change = self.views[*next].step_delta(*read, &mut epoch, change.clone())?;
+                    taking.outputs.taken[*next][*read].push(change);
+                }
+            }
+            records[i].epoch = number;
+            records[i].rows_out += changed;
+            records[i].closed_us = epoch.bound_us;
+            rows += changed;
+            self.lost(i, epoch, &mut letters);
+        }
+        for (i, record) in records.iter_mut().enumerate() {
+            record.rows_in += taking.outputs.rows_in[i];
+        }
+        let dead_letters = self.write_dead_letters(commit, number, &letters, now_us)?;
+        for intake in &mut taking.intakes {
+            let source = &self.sources[intake.stream];
+            intake.fresh = false;
+            let active = |partition: usize| taking.active.contains(&(intake.stream, partition));
+            intake.record.watermark_us = source.watermark_after(&intake.record, monotonic_us, &active);
+            for view in &intake.views {
+                records[*view].streams.insert(source.stream().name.clone(), intake.record.clone());
+            }
+        }
+        for (view, record) in self.views.iter().zip(&records) {
+            commit.note(&record_name(&view.name), Some(record.encode()?.into()));
+        }
+        let watermark_us = taking.intakes.iter().map(|intake| intake.record.watermark_us).min().flatten();
+        let status = EpochStatus {
+            graph: self.name.clone(),
+            epoch: number.cast_signed(),
+            committed_at_us: 0,
+            events: taking.events,
+            rows,
+            dead_letters,
+            duration_ms: 0.0,
+            commit_ms: 0.0,
+            watermark_us,
+        };
+        let Taking { intakes, bytes, appended, active, .. } = taking;
+        Ok(Done { status, bytes, appended, active, intakes, records })
+    }
+
+    /// Waits until everything that an epoch takes is on disk: it must not include
+    /// an event that a power failure could take back.
+    pub fn make_durable(&self, done: &Done) -> Result<(), QueryError> {
+        done.intakes.iter().try_for_each(|intake| self.sources[intake.stream].make_durable(&intake.record.cut))
+    }
+
+    /// Goes on behind a committed epoch.
+    pub fn advance(&mut self, done: &mut Done, monotonic_us: u64) {
+        for (stream, partition) in &done.active {
+            self.sources[*stream].mark_active(*partition, monotonic_us);
+        }
+        self.epoch += 1;
+        self.records = std::mem::take(&mut done.records);
+        self.intakes = intake::unite(std::mem::take(&mut done.intakes));
+        self.newcomers.fill(false);
+        self.hold();
+    }
+
+    /// Lets go of the events that all views have read, and no more.
+    pub fn hold(&self) {
+        for (stream, source) in self.sources.iter().enumerate() {
+            source.hold(&self.name, intake::rear(&self.intakes, stream).as_deref());
+        }
+    }
+
+    /// Lets go of all events.
+    pub fn release(&self) {
+        self.sources.iter().for_each(|source| source.hold(&self.name, None));
+    }
+
+    /// Reads the streams and runs what needs no state, partitions in parallel.
+    fn take(&self, rows_max: usize) -> Result<Taking, QueryError> {
+        let mut taking = Taking {
+            outputs: Outputs::new(&self.views),
+            intakes: self.intakes.clone(),
+            events: 0,
+            bytes: 0,
+            appended: Vec::new(),
+            active: Vec::new(),
+        };
+        let (front, behind): (Vec<_>, Vec<_>) =
+            (0..self.intakes.len()).partition(|i| self.intakes[*i].is_in_front(&self.intakes));
+        for (place, is_in_front) in front.iter().map(|i| (*i, true)).chain(behind.iter().map(|i| (*i, false))) {
+            let stream = self.intakes[place].stream;
+            let until = (!is_in_front).then(|| intake::front(&taking.intakes, stream));
+            self.take_one(&mut taking, place, until.as_deref(), rows_max)?;
+        }
+        Ok(taking)
+    }
+
+    fn take_one(
+        &self,
+        taking: &mut Taking,
+        place: usize,
+        until: Option<&[i64]>,
+        rows_max: usize,
+    ) -> Result<(), QueryError> {
+        let intake = &self.intakes[place];
+        let source = &self.sources[intake.stream];
+        let name = &source.stream().name;
+        let work = |taken: Taken| -> Result<(Outputs, Taken), QueryError> {
+            let mut outputs = Outputs::new(&self.views);
+            let partition = i32::try_from(taken.partition).unwrap_or(i32::MAX);
+            for piece in &taken.pieces {
+                let place = Place { stream: intake.stream, partition, offsets: &piece.offsets };
+                for view in intake.views.iter().filter(|_| piece.rows.num_rows() > 0) {
+                    for (read, runner) in self.views[*view].reads.iter().enumerate() {
+                        if runner.is_stream && runner.name == *name {
+                            outputs.feed(&self.views, (*view, read), &piece.rows, &place, true);
+                        }
+                    }
+                }
+                outputs.dead_letters.extend(piece.rejected.iter().map(|r| DeadLetter {
+                    stream: intake.stream,
+                    partition: Some(partition),
+                    offset: Some(r.offset),
+                    reason: r.reason.clone(),
+                    value: String::from_utf8_lossy(&r.preview).into_owned(),
+                }));
+            }
+            Ok((outputs, taken))
+        };
+        for (outputs, taken) in source.take(&intake.record.cut, until, rows_max, work)? {
+            taking.outputs.merge(outputs);
+            let record = &mut taking.intakes[place].record;
+            record.cut[taken.partition] = taken.next_offset;
+            taking.active.push((intake.stream, taken.partition));
+            for piece in taken.pieces {
+                let time = &mut record.event_time_us[taken.partition];
+                *time = (*time).max(source.event_time_us(&piece));
+                taking.events += piece.events as u64;
+                taking.bytes += piece.bytes as u64;
+                taking.appended.extend(piece.appended);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a new view the rows that the views it reads had before this epoch.
+    fn catch_up(&self, newcomer: usize, epoch: &mut Epoch, outputs: &mut Outputs) -> Result<(), QueryError> {
+        for (_, view) in self.views.iter().enumerate().filter(|(i, _)| !self.newcomers[*i]) {
+            for (_, read) in view.downstream.iter().filter(|(to, _)| *to == newcomer) {
+                for rows in view.content()? {
+                    outputs.rows_in[newcomer] += rows.len() as u64;
+                    let rows = self.views[newcomer].step_delta(*read, epoch, rows)?;
+                    let rows = match self.views[newcomer].direct {
+                        true => Delta::added(self.views[newcomer].stored(&rows.rows)?),
+                        false => rows,
+                    };
+                    outputs.taken[newcomer][*read].insert(0, rows);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows that a view could not take become dead letters.
+    fn lost(&self, view: usize, epoch: Epoch, letters: &mut Vec<DeadLetter>) {
+        let name = &self.views[view].name;
+        let stream = self.streams[view].first().copied().unwrap_or(0);
+        let late = epoch.late.into_iter().map(|row| (row, "late: its window was closed by the watermark".to_owned()));
+        letters.extend(late.chain(epoch.failed).map(|(row, reason)| DeadLetter {
+            stream,
+            partition: None,
+            offset: None,
+            reason: format!("{name}: {reason}"),
+            value: row_text(&row),
+        }));
+    }
+
+    fn write_dead_letters(
+        &self,
+        commit: &mut Commit,
+        epoch: u64,
+        letters: &[DeadLetter],
+        now_us: i64,
+    ) -> Result<u64, QueryError> {
+        if letters.is_empty() {
+            return Ok(0);
+        }
+        let streams = self.sources.iter().map(Source::stream);
+        let streams: Vec<_> = streams.map(|s| (s.name.as_str(), s.topic.as_str())).collect();
+        commit.append(&self.dead_letters, epoch, dead_letter_rows(letters, now_us, &streams)?);
+        Ok(letters.len() as u64)
+    }
+}
+
+/// Puts old records away once their views have new ones.
+pub fn put_away_old_records(spec: &GraphSpec, store: &Store, commit: &mut Commit) {
+    spec.views.iter().for_each(|view| record::remove_1(store, commit, &view.name));
+}

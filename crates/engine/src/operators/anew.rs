@@ -1,0 +1,183 @@
+//! GROUP BY over rows that may be taken back, with functions that cannot take
+//! back: the rows that matter are kept, and the groups that an epoch touched are
+//! computed anew.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use datafusion::arrow::compute::{SortColumn, lexsort_to_indices, take};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::cast::as_boolean_array;
+use datafusion::logical_expr::EmitTo;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::aggregates::group_values::new_group_values;
+use datafusion::physical_plan::aggregates::order::GroupOrdering;
+use pluvio_keytables::{Commit, Store, fingerprints};
+use pluvio_query::QueryError;
+
+use super::aggregate::{Touched, accumulators, constant_group};
+use super::arrangement::Arrangement;
+use super::delta::{Delta, batch_of, copies, gather, sum};
+use super::join::evaluate;
+use crate::compile::{AggregatePlan, Window};
+
+/// The kept rows: for each function its arguments, its filter and what it is
+/// ordered by.
+pub struct Anew {
+    rows: Arrangement,
+    columns: Vec<Arc<dyn PhysicalExpr>>,
+    row: SchemaRef,
+}
+
+impl Anew {
+    /// Opens what is kept under `name`.
+    pub fn open(plan: &AggregatePlan, store: &Store, name: &str) -> Result<Self, QueryError> {
+        let mut columns: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
+        let mut fields = Vec::new();
+        for function in &plan.functions {
+            let order = function.order_by.iter().map(|sort| Arc::clone(&sort.expr));
+            columns.extend(function.aggregate.expressions());
+            columns.extend(function.filter.iter().cloned());
+            columns.extend(order);
+            fields.extend(function.kept_types());
+        }
+        let fields = fields.into_iter().enumerate().map(|(i, t)| Field::new(format!("c{i}"), t, true));
+        let row: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let key_types: Vec<_> = plan.group_schema.fields().iter().map(|f| f.data_type().clone()).collect();
+        let rows = Arrangement::open(store, &format!("{name}/rows"), &key_types, &row, false)?;
+        Ok(Self { rows, columns, row })
+    }
+
+    /// The table it keeps.
+    pub fn table(&self) -> &Arrangement {
+        &self.rows
+    }
+
+    /// Adds rows and takes rows back; the groups touched, before and after.
+    pub fn touch(
+        &self,
+        plan: &AggregatePlan,
+        commit: &mut Commit,
+        epoch: u64,
+        deltas: &[Delta],
+    ) -> Result<Option<Touched>, QueryError> {
+        let mut kept = Vec::with_capacity(deltas.len());
+        for delta in deltas.iter().filter(|delta| delta.len() > 0) {
+            let keys = evaluate(&plan.groups, &delta.rows)?;
+            let columns = keys.into_iter().chain(evaluate(&self.columns, &delta.rows)?).collect();
+            kept.push(delta.with_rows(batch_of(&self.with_keys(plan), columns, delta.len())?));
+        }
+        let groups = plan.groups.len();
+        let mut keys = new_group_values(Arc::clone(&plan.group_schema), &GroupOrdering::None)?;
+        let mut places = Vec::new();
+        let delta = gather(kept)?;
+        match &delta {
+            Some(delta) => keys.intern(&delta.rows.columns()[..groups], &mut places)?,
+            None => keys.intern(&constant_group(plan)?, &mut Vec::new())?,
+        }
+        let touched = keys.emit(EmitTo::All)?;
+        let count = touched[0].len();
+        let found = self.rows.rows(&touched)?;
+        let old = self.placed(&found.rows, found.probes.values())?;
+        let mut all = vec![old.clone()];
+        if let Some(delta) = delta {
+            let rows = batch_of(&self.row, delta.rows.columns()[groups..].to_vec(), delta.len())?;
+            let rows = delta.with_rows(rows);
+            self.rows.apply(commit, epoch, &delta.rows.columns()[..groups], &rows)?;
+            let places: Vec<u32> = places.iter().map(|place| u32::try_from(*place).unwrap_or(u32::MAX)).collect();
+            all.push(self.placed(&rows, &places)?);
+        }
+        let new = gather(all)?.map(sum).transpose()?;
+        let before = self.compute(plan, Some(&old), count)?;
+        let after = self.compute(plan, new.as_ref(), count)?;
+        Ok(Some(Touched { keys: touched, before, after }))
+    }
+
+    /// Removes the rows of closed windows; gives their groups and results if they
+    /// are asked for.
+    pub fn close(
+        &self,
+        plan: &AggregatePlan,
+        commit: &mut Commit,
+        window: Window,
+        bound_us: i64,
+        results_too: bool,
+    ) -> Result<Option<(Vec<ArrayRef>, Vec<ArrayRef>)>, QueryError> {
+        let closed = |edges: &ArrayRef| super::closed(edges, window.edge, bound_us);
+        let Some((at, rows)) = self.rows.select(window.place, closed)? else { return Ok(None) };
+        let all: UInt32Array = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
+        self.rows.remove(commit, &at, &all)?;
+        if !results_too {
+            return Ok(None);
+        }
+        let mut keys = new_group_values(Arc::clone(&plan.group_schema), &GroupOrdering::None)?;
+        let mut places = Vec::new();
+        keys.intern(&at[..plan.groups.len()], &mut places)?;
+        let touched = keys.emit(EmitTo::All)?;
+        let places: Vec<u32> = places.iter().map(|place| u32::try_from(*place).unwrap_or(u32::MAX)).collect();
+        let (_, results) = self.compute(plan, Some(&self.placed(&rows, &places)?), touched[0].len())?;
+        Ok(Some((touched, results)))
+    }
+
+    fn with_keys(&self, plan: &AggregatePlan) -> SchemaRef {
+        let fields = plan.group_schema.fields().iter().chain(self.row.fields()).cloned();
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// Rows with their groups' places behind.
+    fn placed(&self, delta: &Delta, places: &[u32]) -> Result<Delta, QueryError> {
+        let mut fields: Vec<_> = self.row.fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new("$place", datafusion::arrow::datatypes::DataType::UInt32, false)));
+        let place: ArrayRef = Arc::new(UInt32Array::from(places.to_vec()));
+        let columns = delta.rows.columns().iter().cloned().chain([place]).collect();
+        Ok(delta.with_rows(batch_of(&Arc::new(Schema::new(fields)), columns, delta.len())?))
+    }
+
+    /// Which groups have rows, and all functions over them.
+    fn compute(
+        &self,
+        plan: &AggregatePlan,
+        delta: Option<&Delta>,
+        count: usize,
+    ) -> Result<(BooleanArray, Vec<ArrayRef>), QueryError> {
+        let width = self.row.fields().len();
+        let mut there = vec![plan.constant; count];
+        let rows = match delta {
+            Some(delta) => match &delta.weights {
+                Some(weights) => datafusion::arrow::compute::take_record_batch(&delta.rows, &copies(weights)?)?,
+                None => delta.rows.clone(),
+            },
+            None => {
+                let empty = Delta::added(RecordBatch::new_empty(Arc::clone(&self.row)));
+                self.placed(&empty, &[])?.rows
+            }
+        };
+        let place = datafusion::common::cast::as_uint32_array(rows.column(width))?;
+        place.values().iter().for_each(|place| there[*place as usize] = true);
+        let names: ArrayRef = Arc::new(fingerprints(&rows.columns()[..width], rows.num_rows())?);
+        let mut next = 0;
+        let mut results = Vec::with_capacity(plan.functions.len());
+        for (function, mut accumulator) in plan.functions.iter().zip(accumulators(plan)?) {
+            let arguments = function.aggregate.expressions().len();
+            let mut order: Vec<SortColumn> = Vec::new();
+            let first_order = next + arguments + usize::from(function.filter.is_some());
+            for (i, sort) in function.order_by.iter().enumerate() {
+                let values = Arc::clone(rows.column(first_order + i));
+                order.push(SortColumn { values, options: Some(sort.options) });
+            }
+            // Equals come in one order, whatever order they came in.
+            order.push(SortColumn { values: Arc::clone(&names), options: None });
+            let sorted = lexsort_to_indices(&order, None)?;
+            let column = |i: usize| take(rows.column(i), &sorted, None);
+            let values = (next..next + arguments).map(column).collect::<Result<Vec<_>, _>>()?;
+            let mask = function.filter.as_ref().map(|_| column(next + arguments)).transpose()?;
+            let mask = mask.as_ref().map(|mask| as_boolean_array(mask)).transpose()?;
+            let places: Vec<usize> =
+                sorted.values().iter().map(|row| place.value(*row as usize) as usize).collect();
+            accumulator.update_batch(&values, &places, mask, count)?;
+            results.push(accumulator.evaluate(EmitTo::All)?);
+            next = first_order + function.order_by.len();
+        }
+        Ok((there.into(), results))
+    }
+}

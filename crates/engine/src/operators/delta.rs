@@ -1,0 +1,165 @@
+//! Changes: rows with a weight, +1 for a row that is added, −1 for one that is
+//! taken back, more for several.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
+};
+use datafusion::arrow::compute::{concat, concat_batches, filter_record_batch, take, take_record_batch};
+use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
+use pluvio_keytables::fingerprints;
+use pluvio_query::QueryError;
+
+/// Some changes.
+#[derive(Debug, Clone)]
+pub struct Delta {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// Each row's weight; every row is added once if there are none.
+    pub weights: Option<Int64Array>,
+}
+
+impl Delta {
+    /// Rows that are added.
+    pub fn added(rows: RecordBatch) -> Self {
+        Self { rows, weights: None }
+    }
+
+    /// Rows that are taken back.
+    pub fn taken_back(rows: RecordBatch) -> Self {
+        let weights = Int64Array::from(vec![-1; rows.num_rows()]);
+        Self { rows, weights: Some(weights) }
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    /// A row's weight.
+    pub fn weight(&self, row: usize) -> i64 {
+        self.weights.as_ref().map_or(1, |weights| weights.value(row))
+    }
+
+    /// The rows at these places.
+    pub fn take(&self, places: &UInt32Array) -> Result<Self, QueryError> {
+        let weights = self.weights.as_ref().map(|weights| take_weights(weights, places)).transpose()?;
+        Ok(Self { rows: take_record_batch(&self.rows, places)?, weights })
+    }
+
+    /// The rows for which `mask` is true.
+    pub fn filter(&self, mask: &BooleanArray) -> Result<Self, QueryError> {
+        let places: UInt32Array = (0_u32..).zip(mask).filter_map(|(i, m)| (m == Some(true)).then_some(i)).collect();
+        if places.len() == self.len() {
+            return Ok(self.clone());
+        }
+        match &self.weights {
+            None => Ok(Self::added(filter_record_batch(&self.rows, mask)?)),
+            Some(_) => self.take(&places),
+        }
+    }
+
+    /// A part of the rows.
+    pub fn slice(&self, first: usize, count: usize) -> Self {
+        let weights = self.weights.as_ref().map(|weights| weights.slice(first, count));
+        Self { rows: self.rows.slice(first, count), weights }
+    }
+
+    /// The same weights on other rows.
+    pub fn with_rows(&self, rows: RecordBatch) -> Self {
+        Self { rows, weights: self.weights.clone() }
+    }
+
+    /// The first `width` columns.
+    pub fn narrow(&self, width: usize, schema: &SchemaRef) -> Result<Self, QueryError> {
+        let columns = self.rows.columns()[..width].to_vec();
+        Ok(self.with_rows(batch_of(schema, columns, self.len())?))
+    }
+
+    /// Whether some row is taken back.
+    pub fn takes_back(&self) -> bool {
+        self.weights.as_ref().is_some_and(|weights| weights.values().iter().any(|weight| *weight < 0))
+    }
+}
+
+fn take_weights(weights: &Int64Array, places: &UInt32Array) -> Result<Int64Array, QueryError> {
+    let taken = take(weights, places, None)?;
+    Ok(datafusion::arrow::array::AsArray::as_primitive::<Int64Type>(&taken).clone())
+}
+
+/// A batch of columns, which may be none.
+pub fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, QueryError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+/// All changes as one; `None` if there are none.
+pub fn gather(mut deltas: Vec<Delta>) -> Result<Option<Delta>, QueryError> {
+    deltas.retain(|delta| delta.len() > 0);
+    if deltas.len() < 2 {
+        return Ok(deltas.pop());
+    }
+    let rows = concat_batches(&deltas[0].rows.schema(), deltas.iter().map(|delta| &delta.rows))?;
+    if deltas.iter().all(|delta| delta.weights.is_none()) {
+        return Ok(Some(Delta::added(rows)));
+    }
+    let weights: Vec<i64> =
+        deltas.iter().flat_map(|delta| (0..delta.len()).map(|row| delta.weight(row))).collect();
+    Ok(Some(Delta { rows, weights: Some(weights.into()) }))
+}
+
+/// Each row once, with the sum of its weights, where rows are taken back; those
+/// that come to nothing go.
+pub fn consolidate(delta: Delta) -> Result<Delta, QueryError> {
+    if delta.takes_back() { sum(delta) } else { Ok(delta) }
+}
+
+/// Each row once, with the sum of its weights; those that come to nothing go.
+pub fn sum(delta: Delta) -> Result<Delta, QueryError> {
+    let rows = fingerprints(delta.rows.columns(), delta.len())?;
+    let mut places: HashMap<&[u8], usize, ahash::RandomState> = HashMap::default();
+    let mut kept: Vec<(u32, i64)> = Vec::with_capacity(delta.len());
+    for row in 0..delta.len() {
+        let place = *places.entry(rows.value(row)).or_insert_with(|| {
+            kept.push((u32::try_from(row).unwrap_or(u32::MAX), 0));
+            kept.len() - 1
+        });
+        kept[place].1 += delta.weight(row);
+    }
+    kept.retain(|(_, weight)| *weight != 0);
+    if kept.len() == delta.len() {
+        return Ok(delta);
+    }
+    let places: UInt32Array = kept.iter().map(|(row, _)| *row).collect();
+    let weights = kept.iter().map(|(_, weight)| *weight).collect();
+    Ok(Delta { rows: take_record_batch(&delta.rows, &places)?, weights: Some(weights) })
+}
+
+/// The places of a batch's rows, each as often as its weight says.
+///
+/// # Errors
+/// A negative weight: a row was taken back that was never there.
+pub fn copies(weights: &Int64Array) -> Result<UInt32Array, QueryError> {
+    let mut places = Vec::with_capacity(weights.len());
+    for (row, weight) in (0_u32..).zip(weights.values()) {
+        let times = usize::try_from(*weight).map_err(|_| never_there())?;
+        places.extend(std::iter::repeat_n(row, times));
+    }
+    Ok(places.into())
+}
+
+/// A row was taken back that was never there.
+pub fn never_there() -> QueryError {
+    QueryError::new(
+        pluvio_foundation::ErrorKind::Internal,
+        "a row was taken back that was never there: please report the view's query".to_owned(),
+    )
+}
+
+/// Arrays one after the other.
+pub fn concat_arrays(parts: &[&ArrayRef]) -> Result<ArrayRef, QueryError> {
+    let parts: Vec<&dyn Array> = parts.iter().map(|part| part.as_ref()).collect();
+    Ok(concat(&parts)?)
+}
