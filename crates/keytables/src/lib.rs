@@ -53,6 +53,7 @@ mod block;
 mod codec;
 mod cold;
 mod error;
+mod fingerprint;
 mod framing;
 mod group_lookup;
 mod hot;
@@ -65,6 +66,7 @@ mod table;
 mod wire;
 
 pub use error::{Result, TableError};
+pub use fingerprint::fingerprints;
 pub use group_lookup::GroupLookup;
 pub use options::{
     CHUNK_ROWS_MAX, ENTRIES_MAX, FRAME_BYTES_MAX, KEY_BYTES_MAX, MANIFEST_BYTES_MAX, NAME_BYTES_MAX,
