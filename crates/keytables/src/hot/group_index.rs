@@ -11,7 +11,7 @@
 //! [`super::probe`]).
 
 use super::Rows;
-use super::groups::{Grouping, Groups};
+use super::groups::{Grouping, Groups, Place};
 use super::index::{Location, Slots, location};
 use super::keys::KeyColumn;
 use crate::codec::key::EncodedKeys;
@@ -19,14 +19,14 @@ use crate::codec::key::EncodedKeys;
 /// Keys looked up together.
 const BLOCK: usize = 128;
 const ENTRIES_MIN: usize = 16;
-const EMPTY: Entry = Entry { hash: 0, slot: u32::MAX, position: 0 };
+const EMPTY: Entry = Entry { hash: 0, slot: u32::MAX, place: 0 };
 
 /// A group of the chunk in a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     hash: u32,
     slot: u32,
-    position: u32,
+    place: Place,
 }
 
 /// See the module.
@@ -56,7 +56,7 @@ struct View<'a> {
 struct Candidate<'a> {
     probe: usize,
     slot: usize,
-    position: u32,
+    place: Place,
     view: &'a View<'a>,
     first: usize,
     key: &'a [u8],
@@ -74,16 +74,16 @@ impl GroupIndex {
         if length * 8 > self.entries.len() * 5 {
             self.resize(length);
         }
-        for (hash, position) in groups.iter() {
-            self.put(Entry { hash, slot: slot as u32, position });
+        for (hash, place) in groups.iter() {
+            self.put(Entry { hash, slot: slot as u32, place });
         }
         self.length = length;
     }
 
     /// Removes the groups of the chunk in a slot.
     pub(crate) fn remove(&mut self, slot: usize, groups: &Groups) {
-        for (hash, position) in groups.iter() {
-            self.take(Entry { hash, slot: slot as u32, position });
+        for (hash, place) in groups.iter() {
+            self.take(Entry { hash, slot: slot as u32, place });
         }
     }
 
@@ -120,7 +120,7 @@ impl GroupIndex {
             candidates.clear();
             self.candidates(&views, probe, grouping, start..end, &mut candidates);
             for candidate in &mut candidates {
-                candidate.first = candidate.view.groups.first(candidate.position);
+                candidate.first = candidate.view.groups.first(candidate.place);
             }
             for candidate in &mut candidates {
                 candidate.key = candidate.view.keys.get(candidate.first);
@@ -154,12 +154,12 @@ impl GroupIndex {
         for (hash, row) in hashes.into_iter().zip(block) {
             let mut at = self.home(hash);
             while self.entries[at] != EMPTY {
-                let Entry { hash: its, slot, position } = self.entries[at];
+                let Entry { hash: its, slot, place } = self.entries[at];
                 if its == hash
                     && let Some(view) = &views[slot as usize]
                 {
                     let slot = slot as usize;
-                    out.push(Candidate { probe: row, slot, position, view, first: 0, key: &[] });
+                    out.push(Candidate { probe: row, slot, place, view, first: 0, key: &[] });
                 }
                 at = self.after(at);
             }
@@ -225,7 +225,7 @@ impl GroupIndex {
 impl Candidate<'_> {
     fn collect(&self, out: &mut FoundRows) {
         let live = &self.view.rows.live;
-        for row in self.view.groups.rows(self.position).filter(|row| live.get(*row)) {
+        for row in self.view.groups.rows(self.place).filter(|row| live.get(*row)) {
             out.probes.push(self.probe as u32);
             out.found.push(location(self.slot, row));
         }

@@ -1,9 +1,9 @@
 //! Which rows of a chunk have the same leading key columns: a group.
 //!
-//! The rows stand group by group, the groups by the hash of their key. The last
-//! row of a group is marked in the highest bit, so that a group is told by the
-//! position of its first row. Two keys of one hash may stand in turns: then a
-//! group comes in several pieces, each a group of its own here.
+//! The groups stand by the hash of their key. The rows of groups with several
+//! stand together, the last of each marked in the highest bit, so that a group is
+//! told by where its first row stands. Two keys of one hash may come in turns: then
+//! a group is in several pieces, each a group of its own here.
 
 use ahash::RandomState;
 
@@ -39,9 +39,15 @@ impl Grouping {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    hashes: Vec<u32>,
+    heads: Vec<(u32, Place)>,
     rows: Vec<u32>,
 }
+
+/// Where the rows of a group are told: its only row, marked, or where the first
+/// of several stands.
+pub(crate) type Place = u32;
+
+const ONLY: u32 = 1 << 31;
 
 impl Groups {
     /// Groups rows by their keys, which are at most [`CHUNK_ROWS_MAX`].
@@ -51,58 +57,59 @@ impl Groups {
             .map(|row| u64::from(grouping.hash(group(row))) << 32 | u64::from(row))
             .collect();
         order.sort_unstable();
-        let (mut hashes, mut rows) = (Vec::new(), Vec::with_capacity(order.len()));
-        for (position, hash_and_row) in order.iter().enumerate() {
-            let (hash, row) = ((hash_and_row >> 32) as u32, *hash_and_row as u32);
-            let last = order
-                .get(position + 1)
-                .is_none_or(|next| (next >> 32) as u32 != hash || group(*next as u32) != group(row));
-            rows.push(if last { row | LAST } else { row });
-            if last {
-                hashes.push(hash);
+        let (mut heads, mut rows) = (Vec::new(), Vec::new());
+        let mut parts = order.as_slice();
+        while let Some(first) = parts.first() {
+            let (hash, row) = ((first >> 32) as u32, *first as u32);
+            let same = |other: &&u64| (**other >> 32) as u32 == hash && group(**other as u32) == group(row);
+            let count = 1 + parts[1..].iter().take_while(same).count();
+            if count == 1 {
+                heads.push((hash, row | ONLY));
+            } else {
+                heads.push((hash, rows.len() as u32));
+                rows.extend(parts[..count].iter().map(|row| *row as u32));
+                rows.last_mut().into_iter().for_each(|last| *last |= LAST);
             }
+            parts = &parts[count..];
         }
-        hashes.shrink_to_fit();
-        Self { hashes, rows }
+        heads.shrink_to_fit();
+        rows.shrink_to_fit();
+        Self { heads, rows }
     }
 
     /// How many groups.
     pub(crate) fn len(&self) -> usize {
-        self.hashes.len()
+        self.heads.len()
     }
 
-    /// The hash and the position of every group, by hash.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let mut next = 0_usize;
-        self.hashes.iter().map(move |hash| {
-            let position = next;
-            while self.rows[next] & LAST == 0 {
-                next += 1;
-            }
-            next += 1;
-            (*hash, position as u32)
-        })
+    /// The hash and the place of every group, by hash.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Place)> + '_ {
+        self.heads.iter().copied()
     }
 
-    /// The first row of the group at this position.
+    /// The first row of the group at this place.
     #[inline]
-    pub(crate) fn first(&self, position: u32) -> usize {
-        (self.rows[position as usize] & !LAST) as usize
+    pub(crate) fn first(&self, place: Place) -> usize {
+        let row = if place & ONLY == 0 { self.rows[place as usize] } else { place };
+        (row & !(ONLY | LAST)) as usize
     }
 
-    /// The rows of the group at this position, ascending.
+    /// The rows of the group at this place, ascending.
     #[inline]
-    pub(crate) fn rows(&self, position: u32) -> impl Iterator<Item = usize> + '_ {
+    pub(crate) fn rows(&self, place: Place) -> impl Iterator<Item = usize> + '_ {
+        let several = if place & ONLY == 0 { &self.rows[place as usize..] } else { &[] };
+        let only = (place & ONLY != 0).then_some((place & !ONLY) as usize);
         let mut ended = false;
-        self.rows[position as usize..].iter().map_while(move |row| {
+        let several = several.iter().map_while(move |row| {
             let before = std::mem::replace(&mut ended, row & LAST != 0);
             (!before).then_some((row & !LAST) as usize)
-        })
+        });
+        only.into_iter().chain(several)
     }
 
     /// Bytes held.
     pub(crate) fn memory_bytes(&self) -> usize {
-        (self.hashes.capacity() + self.rows.capacity()) * 4
+        self.heads.capacity() * size_of::<(u32, Place)>() + self.rows.capacity() * 4
     }
 }
 
@@ -128,10 +135,10 @@ mod tests {
         let wanted = key::encode(&[texts, numbers]).unwrap();
         let groups = Groups::of(&keys, &grouping);
         let mut seen = std::collections::BTreeMap::<&[u8], Vec<usize>>::new();
-        for (hash, position) in groups.iter() {
-            let first = groups.first(position);
+        for (hash, place) in groups.iter() {
+            let first = groups.first(place);
             assert_eq!(hash, grouping.hash(wanted.get(first)));
-            let rows: Vec<usize> = groups.rows(position).collect();
+            let rows: Vec<usize> = groups.rows(place).collect();
             assert_eq!(rows[0], first);
             assert!(rows.iter().all(|row| wanted.get(*row) == wanted.get(first)));
             seen.entry(wanted.get(first)).or_default().extend(rows);
