@@ -250,6 +250,11 @@ impl ColdView {
         self.snapshot.contains_key(&self.keyspace, key).map_err(TableError::store("looking for a row"))
     }
 
+    /// The rows whose keys begin so, in key order.
+    pub(crate) fn prefix(&self, prefix: &[u8]) -> fjall::Iter {
+        self.snapshot.prefix(&self.keyspace, prefix)
+    }
+
     /// All rows in key order.
     pub(crate) fn iter(&self) -> fjall::Iter {
         self.snapshot.iter(&self.keyspace)

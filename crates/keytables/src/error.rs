@@ -14,7 +14,7 @@ pub type Result<T> = std::result::Result<T, TableError>;
 pub enum TableError {
     /// A table or span of this name exists with another shape.
     #[error(
-        "{what} '{name}' exists already with another schema, key or retention: drop it first or use another name"
+        "{what} '{name}' exists already with another schema, key, group or retention: drop it first or use another name"
     )]
     AlreadyExists {
         /// "table" or "span".

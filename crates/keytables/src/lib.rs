@@ -23,6 +23,12 @@
 //! to row (hot; the index is our own, hot::probe, for batches of lookups). A snapshot shares the chunks. Small chunks are merged by size
 //! tiers in the commit's path, chunks over half dead are rewritten.
 //!
+//! **A grouped table** ([`Store::create_grouped_table`]) also finds rows by the
+//! leading columns of their key: each chunk knows which of its rows belong
+//! together (hot::groups), one index per table which chunks have rows of a group
+//! (hot::group_index), and the keyed store, whose keys sort by their leading
+//! columns, is asked for a range.
+//!
 //! **The keyed store is where tables rest.** Every few seconds a checkpoint
 //! writes the rows that changed since the last one, each key once however often
 //! it changed, and then the mark "applied up to seq"; journal files up to that
@@ -40,14 +46,16 @@
 //! time); publish (held exclusively while memory changes, shared by
 //! [`Store::read_together`]); a span's writer; a table's or span's state.
 //!
-//! Not here: SQL, sorted scans, secondary indexes, schema changes, and rows that
+//! Not here: SQL, sorted scans, other secondary indexes, schema changes, and rows that
 //! expire by themselves (spans do, tables do not).
 
 mod block;
 mod codec;
 mod cold;
 mod error;
+mod fingerprint;
 mod framing;
+mod group_lookup;
 mod hot;
 mod journal;
 mod options;
@@ -58,6 +66,8 @@ mod table;
 mod wire;
 
 pub use error::{Result, TableError};
+pub use fingerprint::fingerprints;
+pub use group_lookup::GroupLookup;
 pub use options::{
     CHUNK_ROWS_MAX, ENTRIES_MAX, FRAME_BYTES_MAX, KEY_BYTES_MAX, MANIFEST_BYTES_MAX, NAME_BYTES_MAX,
     RECORD_BYTES_MAX, SpanRetention, StoreOptions,

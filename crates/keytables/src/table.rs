@@ -1,5 +1,6 @@
 //! A real-time table as its users see it: lookups by key and snapshots.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -19,7 +20,7 @@ use crate::options::CHUNK_ROWS_MAX;
 use crate::snapshot::TableSnapshot;
 
 /// Stored bytes of one batch read from the keyed store.
-const COLD_BYTES: usize = 64 << 20;
+pub(crate) const COLD_BYTES: usize = 64 << 20;
 
 /// Rows by primary key. Cheap to share.
 #[derive(Debug)]
@@ -101,15 +102,7 @@ impl KeyTable {
     /// SQL's rules masks null keys.
     pub fn lookup(&self, keys: &[ArrayRef], projection: Option<&[usize]>) -> Result<Lookup> {
         self.check_keys(keys)?;
-        let all: Vec<usize>;
-        let projection = match projection {
-            Some(projection) => projection,
-            None => {
-                all = (0..self.layout.schema.fields().len()).collect();
-                &all
-            }
-        };
-        self.check_projection(projection)?;
+        let projection = &*self.projected(projection)?;
         let probe = Keys::of(self.layout.shape, keys)?;
         let mut located = self.locate(&probe, keys)?;
         let extra = match located.cold.take() {
@@ -130,28 +123,36 @@ impl KeyTable {
 
     /// Fails if these are not the key columns' arrays.
     pub(crate) fn check_keys(&self, keys: &[ArrayRef]) -> Result<()> {
+        self.check_leading(self.layout.key.len(), keys)
+    }
+
+    /// Fails if these are not the arrays of that many leading key columns.
+    pub(crate) fn check_leading(&self, count: usize, keys: &[ArrayRef]) -> Result<()> {
         let fields = self.layout.schema.fields();
-        let fits = keys.len() == self.layout.key.len()
-            && self.layout.key.iter().zip(keys).all(|(column, array)| {
+        let wanted = &self.layout.key[..count];
+        let fits = keys.len() == count
+            && wanted.iter().zip(keys).all(|(column, array)| {
                 fields[*column].data_type() == array.data_type() && array.len() == keys[0].len()
             });
         if fits {
             return Ok(());
         }
-        let wanted: Vec<_> =
-            self.layout.key.iter().map(|column| fields[*column].data_type().to_string()).collect();
+        let wanted: Vec<_> = wanted.iter().map(|column| fields[*column].data_type().to_string()).collect();
         let given: Vec<_> = keys.iter().map(|array| array.data_type().to_string()).collect();
         Err(self.invalid(format!(
-            "the key has the types ({}), given were ({}) or arrays of unequal length: cast them first",
+            "the {} has the types ({}), given were ({}) or arrays of unequal length: cast them first",
+            if count == self.layout.key.len() { "key" } else { "group" },
             wanted.join(", "),
             given.join(", ")
         )))
     }
 
-    fn check_projection(&self, projection: &[usize]) -> Result<()> {
+    /// The columns asked for: all if none are named. Fails if one does not exist.
+    pub(crate) fn projected<'a>(&self, projection: Option<&'a [usize]>) -> Result<Cow<'a, [usize]>> {
         let columns = self.layout.schema.fields().len();
+        let Some(projection) = projection else { return Ok((0..columns).collect()) };
         match projection.iter().find(|column| **column >= columns) {
-            None => Ok(()),
+            None => Ok(projection.into()),
             Some(column) => Err(self.invalid(format!("there is no column {column}, only {columns} columns"))),
         }
     }

@@ -75,6 +75,50 @@ fn form(data_type: &DataType) -> Result<Form> {
     })
 }
 
+/// The leading columns of a key: their encoding is where the key's begins, and
+/// tells itself where it ends.
+#[derive(Debug, Clone)]
+pub(crate) struct Leading {
+    forms: Vec<Form>,
+}
+
+impl Leading {
+    /// Leading columns of these types.
+    pub(crate) fn new<'a>(types: impl Iterator<Item = &'a DataType>) -> Result<Self> {
+        Ok(Self { forms: types.map(form).collect::<Result<_>>()? })
+    }
+
+    /// The part of an encoded key that is theirs.
+    pub(crate) fn of<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        let mut end = 0;
+        for form in &self.forms {
+            let is_null = key.get(end) == Some(&0);
+            end += 1;
+            if is_null {
+                continue;
+            }
+            end += match form {
+                Form::Bool => 1,
+                Form::Unsigned(width) | Form::Signed(width) | Form::Float(width) | Form::Raw(width) => *width,
+                Form::Bytes => encoded_length(key.get(end..).unwrap_or_default()),
+            };
+        }
+        &key[..end.min(key.len())]
+    }
+}
+
+/// How long the text at the beginning of these bytes is, with its end.
+fn encoded_length(bytes: &[u8]) -> usize {
+    let mut from = 0;
+    while let Some(zero) = bytes[from..].iter().position(|byte| *byte == 0) {
+        from += zero + 2;
+        if from >= bytes.len() || bytes[from - 1] == 0 {
+            break;
+        }
+    }
+    from
+}
+
 /// Encodes the keys of all rows.
 pub(crate) fn encode(columns: &[ArrayRef]) -> Result<EncodedKeys> {
     let forms = columns.iter().map(|column| form(column.data_type())).collect::<Result<Vec<_>>>()?;

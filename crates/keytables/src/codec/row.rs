@@ -6,10 +6,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use super::key::KeyDecoder;
+use super::key::{KeyDecoder, Leading};
 use super::value::ValueDecoder;
 use super::{is_key_type, storage_type};
 use crate::error::{Result, TableError};
+use crate::hot::groups::Grouping;
 use crate::hot::keys::KeyShape;
 
 /// The layout of a table's rows.
@@ -23,6 +24,8 @@ pub(crate) struct RowLayout {
     pub(crate) values: Vec<usize>,
     /// The form of the keys in memory.
     pub(crate) shape: KeyShape,
+    /// The leading key columns that rows can be found by, if not only by all.
+    pub(crate) grouping: Option<Grouping>,
 }
 
 impl RowLayout {
@@ -47,7 +50,28 @@ impl RowLayout {
         let types: Vec<_> = key.iter().map(|column| schema.field(*column).data_type()).collect();
         let shape = KeyShape::of(&types);
         let values = (0..schema.fields().len()).filter(|column| !key.contains(column)).collect();
-        Ok(Self { schema, key: key.to_vec(), values, shape })
+        Ok(Self { schema, key: key.to_vec(), values, shape, grouping: None })
+    }
+
+    /// The same, with rows that can be found by the first `group` key columns.
+    pub(crate) fn grouped(name: &str, schema: SchemaRef, key: &[usize], group: usize) -> Result<Self> {
+        let mut layout = Self::new(name, schema, key)?;
+        if group == 0 || group > key.len() {
+            let detail =
+                format!("a group is the first 1 to {} columns of the key, {group} were asked", key.len());
+            return Err(TableError::Invalid { what: "table", name: name.to_owned(), detail });
+        }
+        if group < key.len() {
+            let fields = layout.schema.fields();
+            let leading = Leading::new(key[..group].iter().map(|column| fields[*column].data_type()))?;
+            layout.grouping = Some(Grouping::new(group, leading));
+        }
+        Ok(layout)
+    }
+
+    /// How many of the key columns rows can be found by.
+    pub(crate) fn group(&self) -> usize {
+        self.grouping.as_ref().map_or(self.key.len(), |grouping| grouping.columns)
     }
 
     /// The key columns of a batch of rows.

@@ -21,7 +21,7 @@ use crate::error::{Result, TableError};
 
 const VERSION: u8 = 1;
 
-/// Writes rows of some columns as values.
+/// Writes rows of some columns.
 #[derive(Debug)]
 pub(crate) struct ValueEncoder {
     columns: Vec<Column>,
@@ -30,13 +30,22 @@ pub(crate) struct ValueEncoder {
 impl ValueEncoder {
     /// For the columns of `batch` at `positions`.
     pub(crate) fn new(batch: &RecordBatch, positions: &[usize]) -> Result<Self> {
-        let columns = positions.iter().map(|position| Column::of(batch.column(*position)));
-        Ok(Self { columns: columns.collect::<Result<_>>()? })
+        Self::of(positions.iter().map(|position| batch.column(*position)))
     }
 
-    /// Appends one row.
+    /// For these columns.
+    pub(crate) fn of<'a>(columns: impl Iterator<Item = &'a ArrayRef>) -> Result<Self> {
+        Ok(Self { columns: columns.map(Column::of).collect::<Result<_>>()? })
+    }
+
+    /// Appends one row as a value.
     pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) {
         out.push(VERSION);
+        self.write_row(row, out);
+    }
+
+    /// Appends one row without the version.
+    pub(crate) fn write_row(&self, row: usize, out: &mut Vec<u8>) {
         write_row(&self.columns, row, out);
     }
 }

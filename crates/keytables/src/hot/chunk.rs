@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, MutableArrayData, RecordBatch, make_array};
 use arrow::datatypes::DataType;
 
-use super::keys::{KeyShape, Keys};
+use super::groups::Groups;
+use super::keys::{KeyColumn, Keys};
+use crate::codec::row::RowLayout;
 use crate::error::{Result, TableError};
 use crate::options::CHUNK_ROWS_MAX;
 
@@ -16,17 +18,24 @@ pub(crate) struct Chunk {
     pub(crate) batch: RecordBatch,
     /// The keys, row by row.
     pub(crate) keys: Keys,
+    /// Which rows belong together, in a grouped table.
+    pub(crate) groups: Option<Groups>,
     /// Bytes held.
     pub(crate) bytes: usize,
 }
 
 impl Chunk {
     /// A chunk of rows that own their memory.
-    pub(crate) fn new(batch: RecordBatch, shape: KeyShape, key: &[usize]) -> Result<Self> {
-        let columns: Vec<ArrayRef> = key.iter().map(|column| batch.column(*column).clone()).collect();
-        let keys = Keys::of(shape, &columns)?;
-        let bytes = batch.get_array_memory_size() + keys.extra_bytes();
-        Ok(Self { batch, keys, bytes })
+    pub(crate) fn new(batch: RecordBatch, layout: &RowLayout) -> Result<Self> {
+        let keys = Keys::of(layout.shape, &layout.key_columns(&batch))?;
+        let groups = match (&layout.grouping, &keys.column) {
+            (Some(grouping), KeyColumn::Encoded(encoded)) => Some(Groups::of(encoded, grouping)),
+            _ => None,
+        };
+        let bytes = batch.get_array_memory_size()
+            + keys.extra_bytes()
+            + groups.as_ref().map_or(0, Groups::memory_bytes);
+        Ok(Self { batch, keys, groups, bytes })
     }
 
     /// How many rows, dead ones included.
@@ -37,12 +46,12 @@ impl Chunk {
 
 /// Cuts a batch into chunks of at most [`CHUNK_ROWS_MAX`] rows. Memory that the
 /// batch only borrows from something larger is copied out of it.
-pub(crate) fn chunks_of(batch: &RecordBatch, shape: KeyShape, key: &[usize]) -> Result<Vec<Chunk>> {
+pub(crate) fn chunks_of(batch: &RecordBatch, layout: &RowLayout) -> Result<Vec<Chunk>> {
     let mut chunks = Vec::with_capacity(batch.num_rows().div_ceil(CHUNK_ROWS_MAX));
     let mut start = 0;
     while start < batch.num_rows() {
         let rows = CHUNK_ROWS_MAX.min(batch.num_rows() - start);
-        chunks.push(Chunk::new(owned(&batch.slice(start, rows))?, shape, key)?);
+        chunks.push(Chunk::new(owned(&batch.slice(start, rows))?, layout)?);
         start += rows;
     }
     Ok(chunks)

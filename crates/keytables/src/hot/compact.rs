@@ -12,8 +12,8 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use super::bits::Bits;
 use super::chunk::{Chunk, owned};
 use super::index::location;
-use super::keys::KeyShape;
 use super::{Hot, Rows};
+use crate::codec::row::RowLayout;
 use crate::error::{Result, TableError};
 use crate::options::CHUNK_ROWS_MAX;
 
@@ -72,7 +72,7 @@ impl Hot {
     }
 
     /// Copies the live rows of the slots into one chunk.
-    pub(crate) fn prepare_merge(&self, sources: Vec<usize>, shape: KeyShape, key: &[usize]) -> Result<Merge> {
+    pub(crate) fn prepare_merge(&self, sources: Vec<usize>, layout: &RowLayout) -> Result<Merge> {
         let mut parts: Vec<RecordBatch> = Vec::with_capacity(sources.len());
         let mut lives = Vec::with_capacity(sources.len());
         for slot in &sources {
@@ -83,7 +83,7 @@ impl Hot {
         let schema =
             parts.first().map(RecordBatch::schema).ok_or(TableError::Internal("a merge of nothing"))?;
         let batch = concat_batches(&schema, &parts).map_err(TableError::arrow("merging rows"))?;
-        let merged = Chunk::new(owned(&batch)?, shape, key)?;
+        let merged = Chunk::new(owned(&batch)?, layout)?;
         Ok(Merge { sources, lives, merged })
     }
 

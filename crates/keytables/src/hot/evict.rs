@@ -30,8 +30,9 @@ impl Hot {
         self.free(slot);
     }
 
-    /// Gives index memory back after evictions.
+    /// Gives memory of the indexes back after evictions.
     pub(crate) fn shrink(&mut self) {
         self.index.shrink(&self.slots);
+        self.groups.shrink();
     }
 }

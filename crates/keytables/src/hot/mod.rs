@@ -3,7 +3,8 @@
 //!
 //! Only commits and the checkpoint change it, one at a time, under the write
 //! lock of the table; readers hold the read lock just long enough to find rows
-//! or to take a snapshot.
+//! or to take a snapshot. In a grouped table a second index finds the rows of a
+//! group, dead ones included, which whoever looks leaves out.
 //!
 //! Invariants: a key is in the index exactly if one live row has it; a row is
 //! dirty only while it lives and its newest value is not yet in the keyed store;
@@ -15,6 +16,8 @@ pub(crate) mod chunk;
 pub(crate) mod compact;
 pub(crate) mod evict;
 pub(crate) mod gather;
+pub(crate) mod group_index;
+pub(crate) mod groups;
 pub(crate) mod index;
 pub(crate) mod keys;
 pub(crate) mod probe;
@@ -25,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bits::Bits;
 use chunk::Chunk;
+use group_index::GroupIndex;
 use index::{Index, Location, row_of, slot_of};
 use keys::Keys;
 
@@ -82,6 +86,8 @@ pub(crate) struct Hot {
     pub(crate) rows: Vec<Rows>,
     /// Where each key is.
     pub(crate) index: Index,
+    /// Where the rows of each group are; empty unless the table is grouped.
+    pub(crate) groups: GroupIndex,
     /// Rows that are only in the keyed store.
     pub(crate) cold_rows: u64,
     /// Keys deleted since the last checkpoint began.
@@ -107,7 +113,7 @@ impl Hot {
 
     /// Bytes held in memory.
     pub(crate) fn bytes(&self) -> u64 {
-        (self.chunk_bytes + self.index.bytes() + self.deleted_bytes) as u64
+        (self.chunk_bytes + self.index.bytes() + self.groups.bytes() + self.deleted_bytes) as u64
     }
 
     /// Adds a chunk whose rows replace those of the same keys; of several rows
@@ -216,23 +222,22 @@ impl Hot {
         }
     }
 
-    /// Puts a chunk into a free slot, outside the index.
+    /// Puts a chunk into a free slot, with its groups, outside the index of keys.
     fn place(&mut self, chunk: Arc<Chunk>, dirty: bool) -> usize {
         let rows = Rows::new(chunk.rows(), dirty);
         rows.touched.store(self.uses.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.chunk_bytes += chunk.bytes + rows.bytes();
-        match self.slots.iter().position(Option::is_none) {
-            Some(slot) => {
-                self.slots[slot] = Some(chunk);
-                self.rows[slot] = rows;
-                slot
-            }
-            None => {
-                self.slots.push(Some(chunk));
-                self.rows.push(rows);
-                self.slots.len() - 1
-            }
+        let slot = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        if slot == self.slots.len() {
+            self.slots.push(None);
+            self.rows.push(Rows::default());
         }
+        if let Some(groups) = &chunk.groups {
+            self.groups.insert(slot, groups);
+        }
+        self.slots[slot] = Some(chunk);
+        self.rows[slot] = rows;
+        slot
     }
 
     /// Drops the chunk of a slot, which no key points to any more.
@@ -240,6 +245,9 @@ impl Hot {
         if let Some(chunk) = self.slots[slot].take() {
             let rows = std::mem::take(&mut self.rows[slot]);
             self.chunk_bytes = self.chunk_bytes.saturating_sub(chunk.bytes + rows.bytes());
+            if let Some(groups) = &chunk.groups {
+                self.groups.remove(slot, groups);
+            }
         }
     }
 }

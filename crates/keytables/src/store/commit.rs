@@ -172,7 +172,7 @@ impl Commit {
 
 /// Rows for memory.
 pub(super) fn upsert_change(layout: &RowLayout, rows: &RecordBatch) -> Result<Change> {
-    let chunks = chunks_of(rows, layout.shape, &layout.key)?;
+    let chunks = chunks_of(rows, layout)?;
     for chunk in &chunks {
         chunk.keys.check_lengths()?;
     }

@@ -28,19 +28,22 @@ impl Inner {
         name: &str,
         schema: SchemaRef,
         key: &[usize],
+        group: usize,
     ) -> Result<Arc<KeyTable>> {
         self.check_open()?;
         check_name("table", name)?;
         let mut catalog = self.catalog.write();
         if let Some(table) = catalog.tables.get(name) {
-            let same = table.layout.schema.fields() == schema.fields() && table.layout.key == key;
+            let layout = &table.layout;
+            let same =
+                layout.schema.fields() == schema.fields() && layout.key == key && layout.group() == group;
             let exists = TableError::AlreadyExists { what: "table", name: name.to_owned() };
             return if same { Ok(Arc::clone(table)) } else { Err(exists) };
         }
-        let layout = RowLayout::new(name, schema.clone(), key)?;
+        let layout = RowLayout::grouped(name, schema.clone(), key, group)?;
         let id = catalog.next_id;
         let mut manifest = manifest_of(&catalog);
-        let shape = Shape::Table { key: key.to_vec() };
+        let shape = Shape::Table { key: key.to_vec(), group };
         manifest.entries.push(Entry { id, name: name.to_owned(), schema, shape });
         manifest.next_id += 1;
         manifest.save(&*self.disk, &self.folder)?;
@@ -186,7 +189,7 @@ fn manifest_of(catalog: &Catalog) -> Manifest {
         id: table.id,
         name: table.name.clone(),
         schema: Arc::clone(&table.layout.schema),
-        shape: Shape::Table { key: table.layout.key.clone() },
+        shape: Shape::Table { key: table.layout.key.clone(), group: table.layout.group() },
     });
     let spans = catalog.spans.values().map(|span| Entry {
         id: span.id,

@@ -4,10 +4,13 @@
 //!
 //! ```text
 //! manifest  magic "PvTabl01", next id u32, count u32, entries, crc32 u32 of all before
-//! entry     kind u8 (1 table, 2 span), id u32, name, schema
+//! entry     kind u8 (1 table, 2 span, 3 grouped table), id u32, name, schema
 //!   table   key columns u32, each u32
 //!   span    age u8 (0 none) i64 ms, bytes u64
+//!   grouped table
+//!           as a table, then how many of the key columns make the group, u32
 //! ```
+//! A table whose group is its whole key is kind 1, as before there were groups.
 //! Name and schema (an empty Arrow IPC stream) have their length (u64) before
 //! them. An id is never used again, so that what a dropped table left in the
 //! journal means nothing.
@@ -27,7 +30,7 @@ const MAGIC: [u8; 8] = *b"PvTabl01";
 /// What kind of thing an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Shape {
-    Table { key: Vec<usize> },
+    Table { key: Vec<usize>, group: usize },
     Span { retention: SpanRetention },
 }
 
@@ -87,7 +90,8 @@ impl Manifest {
         put_u32(self.entries.len(), &mut out);
         for entry in &self.entries {
             out.push(match entry.shape {
-                Shape::Table { .. } => 1,
+                Shape::Table { ref key, group } if group == key.len() => 1,
+                Shape::Table { .. } => 3,
                 Shape::Span { .. } => 2,
             });
             put_u32(entry.id as usize, &mut out);
@@ -96,9 +100,12 @@ impl Manifest {
             block::encode_schema(&entry.schema, &mut schema)?;
             put_bytes(&schema, &mut out);
             match &entry.shape {
-                Shape::Table { key } => {
+                Shape::Table { key, group } => {
                     put_u32(key.len(), &mut out);
                     key.iter().for_each(|column| put_u32(*column, &mut out));
+                    if *group != key.len() {
+                        put_u32(*group, &mut out);
+                    }
                 }
                 Shape::Span { retention } => {
                     out.push(u8::from(retention.age_ms.is_some()));
@@ -137,13 +144,14 @@ fn decode_entry(fields: &mut Fields<'_>) -> Option<Entry> {
     let name = fields.text()?.to_owned();
     let schema = block::decode(fields.bytes()?).ok()?.schema();
     let shape = match kind {
-        1 => {
+        1 | 3 => {
             let count = fields.u32()?;
             let mut key = Vec::new();
             for _ in 0..count {
                 key.push(fields.u32()? as usize);
             }
-            Shape::Table { key }
+            let group = if kind == 3 { fields.u32()? as usize } else { key.len() };
+            Shape::Table { key, group }
         }
         2 => {
             let aged = fields.u8()? == 1;
@@ -171,11 +179,17 @@ mod tests {
     #[test]
     fn the_manifest_comes_back() {
         let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
-        let shape = Shape::Table { key: vec![0] };
-        let table = Entry { id: 1, name: "t".into(), schema: schema.clone(), shape };
+        let table = |id, key, group| Entry {
+            id,
+            name: format!("t{id}"),
+            schema: schema.clone(),
+            shape: Shape::Table { key, group },
+        };
+        let tables = [table(1, vec![0], 1), table(3, vec![0, 1], 1)];
         let retention = SpanRetention { age_ms: Some(5), bytes_max: 6 };
-        let span = Entry { id: 2, name: "s".into(), schema, shape: Shape::Span { retention } };
-        let manifest = Manifest { next_id: 3, entries: vec![table, span] };
+        let span =
+            Entry { id: 2, name: "s".into(), schema: schema.clone(), shape: Shape::Span { retention } };
+        let manifest = Manifest { next_id: 4, entries: tables.into_iter().chain([span]).collect() };
         let mut bytes = manifest.encode().unwrap();
         assert_eq!(Manifest::decode(&bytes), Some(manifest));
         bytes[20] ^= 1;

@@ -111,7 +111,21 @@ impl Store {
     /// Makes a table; durable on return. One of the same name, columns and key
     /// is returned as it is; any other of that name is `AlreadyExists`.
     pub fn create_table(&self, name: &str, schema: SchemaRef, key: &[usize]) -> Result<Arc<KeyTable>> {
-        self.inner.create_table(name, schema, key)
+        self.inner.create_table(name, schema, key, key.len())
+    }
+
+    /// A table whose rows can also be found by the first `group` of its key
+    /// columns ([`KeyTable::lookup_group`]). The group is part of the table like
+    /// its key: kept on disk, and the same again or `AlreadyExists`. With all key
+    /// columns it is a table as [`Store::create_table`] makes it.
+    pub fn create_grouped_table(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        key: &[usize],
+        group: usize,
+    ) -> Result<Arc<KeyTable>> {
+        self.inner.create_table(name, schema, key, group)
     }
 
     /// The table of this name.

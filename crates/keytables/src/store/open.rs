@@ -50,8 +50,8 @@ pub(super) fn open(
     let inner = Arc::new(new_inner(folder, &disk, clock, metrics, options, &cold, &meta)?);
     let mut tables = BTreeMap::new();
     for entry in &manifest.entries {
-        if let Shape::Table { key } = &entry.shape {
-            let layout = RowLayout::new(&entry.name, Arc::clone(&entry.schema), key)?;
+        if let Shape::Table { key, group } = &entry.shape {
+            let layout = RowLayout::grouped(&entry.name, Arc::clone(&entry.schema), key, *group)?;
             let table = inner.make_table(entry.id, &entry.name, layout)?;
             let loaded: u64 = tables.values().map(|table: &Arc<KeyTable>| table.bytes()).sum();
             load(&table, meta.rows.get(&entry.id).copied(), inner.options.memory_budget_bytes, loaded)?;
@@ -155,7 +155,7 @@ fn load(table: &KeyTable, rows: Option<u64>, budget: u64, loaded_before: u64) ->
         let row = stored.next();
         let full = decoder.rows() >= LOAD_ROWS || decoder.bytes() >= LOAD_BYTES;
         if decoder.rows() > 0 && (full || row.is_none()) {
-            for chunk in chunks_of(&decoder.finish()?, table.layout.shape, &table.layout.key)? {
+            for chunk in chunks_of(&decoder.finish()?, &table.layout)? {
                 hot.upsert(Arc::new(chunk), false);
             }
             if loaded_before + hot.bytes() > budget / 4 * 3 {

@@ -305,7 +305,7 @@ pub(super) fn compact(table: &KeyTable) -> Result<()> {
         let merge = {
             let hot = table.hot.read();
             let Some(candidates) = hot.merge_candidates() else { return Ok(()) };
-            hot.prepare_merge(candidates, table.layout.shape, &table.layout.key)?
+            hot.prepare_merge(candidates, &table.layout)?
         };
         table.hot.write().finish_merge(merge);
     }

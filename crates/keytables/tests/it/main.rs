@@ -6,6 +6,7 @@ mod crash;
 mod ddl;
 mod faults;
 mod formats;
+mod groups;
 mod model;
 mod rows;
 mod spans;
