@@ -29,6 +29,12 @@ struct Entry {
     place: Place,
 }
 
+impl Entry {
+    fn is_empty(self) -> bool {
+        self.slot == EMPTY.slot
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct GroupIndex {
@@ -145,15 +151,14 @@ impl GroupIndex {
         out: &mut Vec<Candidate<'a>>,
     ) {
         let mut hashes = [0_u32; BLOCK];
-        let mut touched = 0;
         for (hash, row) in hashes.iter_mut().zip(block.clone()) {
             *hash = grouping.hash(probe.get(row));
-            touched ^= self.entries[self.home(*hash)].hash;
         }
-        std::hint::black_box(touched);
+        let touched = hashes.iter().take(block.len()).map(|hash| self.entries[self.home(*hash)].hash);
+        std::hint::black_box(touched.fold(0, |all, hash| all ^ hash));
         for (hash, row) in hashes.into_iter().zip(block) {
             let mut at = self.home(hash);
-            while self.entries[at] != EMPTY {
+            while !self.entries[at].is_empty() {
                 let Entry { hash: its, slot, place } = self.entries[at];
                 if its == hash
                     && let Some(view) = &views[slot as usize]
@@ -183,7 +188,7 @@ impl GroupIndex {
 
     fn put(&mut self, entry: Entry) {
         let mut at = self.home(entry.hash);
-        while self.entries[at] != EMPTY {
+        while !self.entries[at].is_empty() {
             at = self.after(at);
         }
         self.entries[at] = entry;
@@ -196,13 +201,13 @@ impl GroupIndex {
         }
         let mut hole = self.home(entry.hash);
         while self.entries[hole] != entry {
-            if self.entries[hole] == EMPTY {
+            if self.entries[hole].is_empty() {
                 return;
             }
             hole = self.after(hole);
         }
         let mut next = self.after(hole);
-        while self.entries[next] != EMPTY {
+        while !self.entries[next].is_empty() {
             let home = self.home(self.entries[next].hash);
             // The entry may fill the hole unless its home lies behind the hole.
             if self.distance(home, next) >= self.distance(hole, next) {
@@ -218,7 +223,7 @@ impl GroupIndex {
     fn resize(&mut self, length: usize) {
         let entries = (length * 12 / 5).max(ENTRIES_MIN);
         let old = std::mem::replace(&mut self.entries, vec![EMPTY; entries]);
-        old.into_iter().filter(|entry| *entry != EMPTY).for_each(|entry| self.put(entry));
+        old.into_iter().filter(|entry| !entry.is_empty()).for_each(|entry| self.put(entry));
     }
 }
 
