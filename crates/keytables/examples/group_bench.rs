@@ -70,7 +70,34 @@ fn run(folder: &std::path::Path, rows: usize, report: &mut Report) -> Result<()>
     for group_rows in [1, 4, 100, 10_000] {
         measure(&store, rows, group_rows, report)?;
     }
-    Ok(())
+    drop(store);
+    cold(folder, rows, report)
+}
+
+/// With memory for about a third of the rows.
+fn cold(folder: &std::path::Path, rows: usize, report: &mut Report) -> Result<()> {
+    let budget = rows as u64 * 50;
+    let options = StoreOptions { background: false, memory_budget_bytes: budget, ..StoreOptions::default() };
+    let store = Store::open(folder, Arc::new(RealDisk), Arc::new(SystemClock), Metrics::default(), options)?;
+    let table = store.create_grouped_table("cold", schema(), &[0, 3], 1)?;
+    let groups = (rows / 4) as i64;
+    report.add("cold.load_ns_per_row", load(&store, &table, rows, groups)?);
+    report.add("cold.is_partial", f64::from(u8::from(table.is_partial())));
+    let random = SeededRandom::new(2);
+    let mut ask = |name: &str, sign: i64| -> Result<()> {
+        let mut best = f64::MAX;
+        for _ in 0..5 {
+            let keys = (0..1000).map(|_| sign * (1 + (random.next_u64() % groups as u64) as i64));
+            let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(keys));
+            let start = Instant::now();
+            table.lookup_group(&[keys], Some(&[1, 2]))?;
+            best = best.min(ns(start) / 1000.0);
+        }
+        report.add(name, best);
+        Ok(())
+    };
+    ask("cold.groups_of_4.asked_1000.with_2_columns_ns_per_key", 1)?;
+    ask("cold.groups_of_4.asked_1000.absent_ns_per_key", -1)
 }
 
 fn schema() -> SchemaRef {

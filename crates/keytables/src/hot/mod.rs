@@ -17,6 +17,7 @@ pub(crate) mod compact;
 pub(crate) mod evict;
 pub(crate) mod gather;
 pub(crate) mod group_index;
+pub(crate) mod group_lists;
 pub(crate) mod groups;
 pub(crate) mod index;
 pub(crate) mod keys;

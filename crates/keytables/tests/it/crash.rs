@@ -48,6 +48,15 @@ impl Machine {
     fn assert_holds(&self, world: &World, context: &str) {
         for kind in 0..KINDS {
             assert_holds(&self.tables[kind], kind, &world.models[kind], context);
+            // One key of every group.
+            let asked: Vec<u64> = match kind {
+                3 => (1..8).collect(),
+                4 => vec![1, 2],
+                _ => (0..KEYS).collect(),
+            };
+            let found =
+                self.tables[kind].lookup_group(&keys(kind, &asked).columns()[..1], Some(&[])).unwrap();
+            assert_eq!(found.probes.len(), world.models[kind].len(), "{context}: groups of kind {kind}");
         }
         let found = self.span.snapshot(None).unwrap();
         let numbers: Vec<(u64, i64)> = found

@@ -155,10 +155,10 @@ pub fn open(folder: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, options: 
     Store::open(folder, disk, clock, Metrics::default(), options).unwrap()
 }
 
-/// A table of every kind.
+/// A table of every kind, grouped by the first key column.
 pub fn create_all(store: &Store) -> Vec<Arc<KeyTable>> {
     (0..KINDS)
-        .map(|kind| store.create_table(&format!("t{kind}"), schema(kind), &key(kind)).unwrap())
+        .map(|kind| store.create_grouped_table(&format!("t{kind}"), schema(kind), &key(kind), 1).unwrap())
         .collect()
 }
 
