@@ -1,7 +1,8 @@
 """The two engines: how each is started, runs one query over what the topics hold, and is watched meanwhile.
 
-Both answer `run(query)` with {seconds, cpu_seconds, events, rss_mb}: from the statement that starts the query to the
-moment its results have taken in every event. Processor seconds are the process's own, system calls included.
+Both answer `run(query)` with {seconds, cpu_seconds, events, rss_mb}: until the results have taken in every event, from
+the statement that starts the query (Pluvio) or its submission (Flink; planning is told apart). Processor seconds are the
+process's own, system calls included.
 """
 
 import pathlib
@@ -175,11 +176,10 @@ io.tmp.dirs: {self.folder}/tmp
 
     def run(self, query):
         shutil.rmtree(self.folder / query, ignore_errors=True)
-        cpu = cpu_seconds(self.process.pid)
         self.ask(f"run {query}")
-        _, seconds, events = self.answer().split()
-        return {"seconds": float(seconds), "cpu_seconds": cpu_seconds(self.process.pid) - cpu, "events": int(events),
-                "rss_mb": rss_mb_max(self.process.pid)}
+        names = ("seconds", "cpu_seconds", "planning_seconds", "planning_cpu_seconds", "events")
+        found = dict(zip(names, map(float, self.answer().split()[1:])))
+        return {**found, "events": int(found["events"]), "rss_mb": rss_mb_max(self.process.pid)}
 
     def rows(self, query):
         """What the query's rows are in the end, as texts."""

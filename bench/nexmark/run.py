@@ -3,11 +3,11 @@
     python bench/nexmark/run.py [--events 10000000] [--queries q0,q1] [--only pluvio|flink|both] [--pluvio PATH]
         [--state hash|rocksdb] [--runs 3] [--out FILE] [--note TEXT]
 
-The events are in the topics before anything is measured. A query's clock and processor time go from the statement that
-starts it until all its events are in its results: Pluvio's FLUSH returns; Flink, reading up to the newest event there
-is, ends its job. For Pluvio they are of the whole process, which is the queue, too, and keeps the results in a
-view that is on the disk; for Flink, of the Java process alone, which discards its results. Each run of Pluvio is in a
-new process; Flink's process has run the query once before, so that its code is compiled.
+The events are in the topics before anything is measured. A query's clock and processor time go on until all its events
+are in its results: Pluvio's FLUSH returns; Flink, reading up to the newest event there is, ends its job. They begin with
+the statement in Pluvio, and after planning in Flink. For Pluvio they are of the whole process, which is the queue, too,
+and keeps the results in a view that is on the disk; for Flink, of the Java process alone, which discards its results.
+Each run of Pluvio is in a new process; Flink's process has run the query before, so that its code is compiled.
 Prints each run and writes bench/results/nexmark.json with the machine, the commit and every single run.
 """
 

@@ -1,18 +1,22 @@
+import com.sun.management.OperatingSystemMXBean;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.lang.management.ManagementFactory;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.configuration.Configuration;
+import org.apache.flink.configuration.CoreOptions;
 import org.apache.flink.runtime.executiongraph.AccessExecutionGraph;
 import org.apache.flink.runtime.executiongraph.AccessExecutionJobVertex;
 import org.apache.flink.runtime.executiongraph.AccessExecutionVertex;
@@ -32,8 +36,8 @@ import org.apache.flink.util.CloseableIterator;
  *
  * CONFIG has a line `name: value` for each option of Flink. SQL_FOLDER has tables.sql and a file for each query, whose
  * last statement is CREATE TABLE … AS SELECT …; ${NAME} in them becomes VALUE. A line `run q0` runs that statement to
- * the end of its input and answers with the seconds from the statement to the job's end and the events that its sources
- * took in. A line `rows q0` answers with what the SELECT gives, changes applied: a row a line, then an empty line.
+ * the end of its input and answers with the seconds and processor seconds from the job's submission to its end, those of
+ * planning and submitting it before, and the events that its sources took in. A line `rows q0` answers with what the SELECT gives, changes applied: a row a line, then an empty line.
  * Every query has a session and a job of its own.
  */
 public final class NexmarkFlink {
@@ -61,7 +65,7 @@ public final class NexmarkFlink {
         // What is said on standard output is for the runner alone.
         PrintStream answers = new PrintStream(System.out, false, StandardCharsets.UTF_8);
         System.setOut(System.err);
-        int slots = configuration.get(org.apache.flink.configuration.CoreOptions.DEFAULT_PARALLELISM);
+        int slots = configuration.get(CoreOptions.DEFAULT_PARALLELISM);
         MiniClusterConfiguration described = new MiniClusterConfiguration.Builder().setConfiguration(configuration)
                 .setNumTaskManagers(1).setNumSlotsPerTaskManager(slots).build();
         try (MiniCluster cluster = new MiniCluster(described)) {
@@ -94,12 +98,13 @@ public final class NexmarkFlink {
     private void run(MiniCluster cluster, String query, PrintStream answers) throws Exception {
         StreamTableEnvironment tables = session(cluster);
         List<String> statements = prepared(tables, query);
-        long began = System.nanoTime();
+        Spent planning = new Spent();
         TableResult result = tables.executeSql(statements.get(statements.size() - 1));
         JobID job = result.getJobClient().orElseThrow().getJobID();
+        String planned = planning.told();
+        Spent running = new Spent();
         cluster.requestJobResult(job).get().toJobExecutionResult(getClass().getClassLoader());
-        double seconds = (System.nanoTime() - began) / 1e9;
-        answers.printf("done %.4f %d%n", seconds, eventsRead(cluster.getArchivedExecutionGraph(job).get()));
+        answers.println("done " + running.told() + " " + planned + " " + eventsRead(cluster.getArchivedExecutionGraph(job).get()));
     }
 
     /** Answers with the rows that are left when all changes are applied, fields separated by tabs. */
@@ -128,6 +133,17 @@ public final class NexmarkFlink {
             }
         });
         answers.println();
+    }
+
+    /** Seconds, and this process's processor seconds, since it was made. */
+    private static final class Spent {
+        private static final OperatingSystemMXBean SYSTEM = (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+        private final long began = System.nanoTime();
+        private final long cpu = SYSTEM.getProcessCpuTime();
+
+        String told() {
+            return String.format(Locale.ROOT, "%.4f %.4f", (System.nanoTime() - began) / 1e9, (SYSTEM.getProcessCpuTime() - cpu) / 1e9);
+        }
     }
 
     private StreamTableEnvironment session(MiniCluster cluster) throws Exception {
