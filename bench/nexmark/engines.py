@@ -5,19 +5,23 @@ the statement that starts the query (Pluvio) or its submission (Flink; planning 
 process's own, system calls included.
 """
 
+import contextlib
 import pathlib
 import re
 import shutil
 import subprocess
+import threading
 import time
 
 import harness
+import psycopg
 import queries
 from brokers import cpu_seconds
 from clients.prepared import tool
 from kafka_oracle import cache, fetched, run_or_say
 from queries import HERE
 
+# Longest time that a query may take.
 SECONDS_MAX = 1800
 # What Flink's own scripts open to it of a Java that keeps its insides to itself.
 OPENED = ["java.lang", "java.net", "java.io", "java.nio", "sun.nio.ch", "java.lang.reflect", "java.text", "java.time",
@@ -29,6 +33,17 @@ def rss_mb_max(pid):
     """The largest resident memory of a process since its start, in MiB."""
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1)
+
+
+@contextlib.contextmanager
+def ended_after(seconds, process):
+    """Ends the process if what is done meanwhile takes longer."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Refused(Exception):
@@ -62,8 +77,6 @@ class Pluvio:
 
     def run(self, query, keep_all=False):
         """With `keep_all`, the view's rows stay until `drop`, however many there are."""
-        import psycopg
-
         before, statements = queries.pluvio(query)
         if keep_all:
             view = f"CREATE MATERIALIZED VIEW {query}"
@@ -72,10 +85,13 @@ class Pluvio:
             self.execute(before)
             pid = self.server.process.pid
             began, cpu = time.monotonic(), cpu_seconds(pid)
-            self.execute([*statements, "FLUSH"])
-            self.wait_for_sinks()
+            with ended_after(SECONDS_MAX, self.server.process):
+                self.execute([*statements, "FLUSH"])
+                self.wait_for_sinks()
             found = {"seconds": time.monotonic() - began, "cpu_seconds": cpu_seconds(pid) - cpu}
         except psycopg.Error as error:
+            if self.server.process.poll() is not None:
+                self.server.start()
             self.drop(query)
             raise Refused(str(error).splitlines()[0]) from error
         found["events"] = self.server.one("SELECT max(rows_in) FROM pluvio.jobs")
@@ -93,8 +109,6 @@ class Pluvio:
 
     def drop(self, query):
         """Removes what the query made."""
-        import psycopg
-
         before, statements = queries.pluvio(query)
         for statement in queries.dropped([*before, *statements]):
             try:
@@ -176,9 +190,10 @@ io.tmp.dirs: {self.folder}/tmp
 
     def run(self, query):
         shutil.rmtree(self.folder / query, ignore_errors=True)
-        self.ask(f"run {query}")
         names = ("seconds", "cpu_seconds", "planning_seconds", "planning_cpu_seconds", "events")
-        found = dict(zip(names, map(float, self.answer().split()[1:])))
+        with ended_after(SECONDS_MAX, self.process):
+            self.ask(f"run {query}")
+            found = dict(zip(names, map(float, self.answer().split()[1:])))
         return {**found, "events": int(found["events"]), "rss_mb": rss_mb_max(self.process.pid)}
 
     def rows(self, query):

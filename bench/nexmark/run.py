@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import statistics
 import sys
 import tempfile
@@ -27,7 +28,7 @@ from engines import STATES, Flink, Pluvio, Refused  # noqa: E402
 from events import Events  # noqa: E402
 from machine import machine, pluvio_binary, pluvio_commit  # noqa: E402
 
-FLINK_VERSION = "2.2.1"
+FLINK_VERSION = re.search(r"<flink.version>(.*)</flink.version>", (HERE / "flink/pom.xml").read_text())[1]
 
 
 def arguments():
@@ -79,12 +80,12 @@ def run_query(query, queue, flink, args, expected):
             said("warm", query, "flink", measured(flink, query, expected))
         for turn in range(args.runs):
             for name, results in runs.items():
+                if results and "error" in results[-1]:
+                    continue
                 if name == "pluvio":
                     queue.restart()
                 results.append(measured(queue if name == "pluvio" else flink, query, expected))
                 said(f"{turn + 1}/{args.runs} ", query, name, results[-1])
-                if "error" in results[-1]:
-                    break
     finally:
         flink.stop()
     return runs
