@@ -83,6 +83,7 @@ class Pluvio:
             statements = [each.replace(f"{view} AS", f"{view} WITH (retention_bytes = '16 GiB') AS") for each in statements]
         try:
             self.execute(before)
+            dead_letters = self.dead_letters()
             pid = self.server.process.pid
             began, cpu = time.monotonic(), cpu_seconds(pid)
             with ended_after(SECONDS_MAX, self.server.process):
@@ -95,13 +96,16 @@ class Pluvio:
             self.drop(query)
             raise Refused(str(error).splitlines()[0]) from error
         found["events"] = self.server.one("SELECT max(rows_in) FROM pluvio.jobs")
-        failed = self.server.sql("SELECT name, error FROM pluvio.jobs WHERE state <> 'running'")
-        late = self.server.one("SELECT count(*) FROM pluvio.dead_letters")
+        failed = self.server.sql("SELECT name, error FROM pluvio.jobs WHERE state <> 'running' OR lag_events > 0")
+        dead_letters = self.dead_letters() - dead_letters
         if not keep_all:
             self.drop(query)
-        if failed or late:
-            raise Refused(f"{failed} {late} dead letters")
+        if failed or dead_letters:
+            raise Refused(f"jobs that failed or lag: {failed}; {dead_letters} dead letters")
         return {**found, "rss_mb": rss_mb_max(pid)}
+
+    def dead_letters(self):
+        return self.server.one("SELECT count(*) FROM pluvio.dead_letters")
 
     def wait_for_sinks(self):
         behind = "SELECT count(*) FROM pluvio.jobs WHERE kind = 'sink' AND lag_events > 0"

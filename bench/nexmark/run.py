@@ -51,12 +51,12 @@ def arguments():
 
 
 def measured(engine, query, expected):
-    """One run's figures, or what went wrong in it. A run that missed events is wrong."""
+    """One run's figures, or what went wrong in it, such as missed events. A topic that is read twice may count twice."""
     try:
         found = engine.run(query)
     except Refused as error:
         return {"error": str(error)}
-    if found["events"] != expected:
+    if found["events"] < expected:
         return {"error": f"took in {found['events']:,} of {expected:,} events"}
     found["events_per_cpu_second"] = round(expected / max(found["cpu_seconds"], 0.01))
     found["events_per_second"] = round(expected / found["seconds"])
@@ -103,8 +103,8 @@ def summary(query, runs, expected):
     found = {name: medians(results) for name, results in runs.items()}
     part = {"reads": list(queries.READS[query]), "events": expected, **found, "runs": runs}
     if found.get("pluvio") and found.get("flink"):
-        for figure, name in (("events_per_cpu_second", "times_flink_per_cpu_second"), ("events_per_second", "times_flink_per_second")):
-            part[name] = round(found["pluvio"][figure] / found["flink"][figure], 2)
+        for figure in ("events_per_cpu_second", "events_per_second"):
+            part[figure.replace("events", "times_flink")] = round(found["pluvio"][figure] / found["flink"][figure], 2)
         part["memory_of_flink"] = round(found["pluvio"]["rss_mb"] / found["flink"]["rss_mb"], 3)
     if query in queries.NOT_IN_FLINK:
         part["not_in_flink"] = queries.NOT_IN_FLINK[query]

@@ -37,7 +37,8 @@ import org.apache.flink.util.CloseableIterator;
  * CONFIG has a line `name: value` for each option of Flink. SQL_FOLDER has tables.sql and a file for each query, whose
  * last statement is CREATE TABLE … AS SELECT …; ${NAME} in them becomes VALUE. A line `run q0` runs that statement to
  * the end of its input and answers with the seconds and processor seconds from the job's submission to its end, those of
- * planning and submitting it before, and the events that its sources took in. A line `rows q0` answers with what the SELECT gives, changes applied: a row a line, then an empty line.
+ * planning and submitting it before, and the events that its sources took in. A line `rows q0` answers with what the
+ * SELECT gives, changes applied: a row a line, then an empty line.
  * Every query has a session and a job of its own.
  */
 public final class NexmarkFlink {
@@ -104,7 +105,8 @@ public final class NexmarkFlink {
         String planned = planning.told();
         Spent running = new Spent();
         cluster.requestJobResult(job).get().toJobExecutionResult(getClass().getClassLoader());
-        answers.println("done " + running.told() + " " + planned + " " + eventsRead(cluster.getArchivedExecutionGraph(job).get()));
+        long events = eventsRead(cluster.getArchivedExecutionGraph(job).get());
+        answers.println("done " + running.told() + " " + planned + " " + events);
     }
 
     /** Answers with the rows that are left when all changes are applied, fields separated by tabs. */
