@@ -1,0 +1,3 @@
+-- Currency conversion: a projection with arithmetic, dollars into euros.
+SELECT auction, bidder, 0.908 * price AS price, date_time, extra
+FROM bid;

@@ -1,0 +1,4 @@
+-- Currency conversion: a projection with arithmetic, dollars into euros.
+CREATE TABLE q1 WITH ('connector' = 'blackhole') AS
+SELECT auction, bidder, 0.908 * price AS price, date_time, extra
+FROM bid;

@@ -1,0 +1,13 @@
+-- Calculation: bids of a range of prices, their time of day, and how many letters c their text has. What the benchmark
+-- does with a function of its own (count_char) is an expression here.
+CREATE MATERIALIZED VIEW q14 AS
+SELECT auction, bidder, 0.908 * price AS price,
+    CASE
+        WHEN extract(hour FROM date_time) >= 8 AND extract(hour FROM date_time) <= 18 THEN 'dayTime'
+        WHEN extract(hour FROM date_time) <= 6 OR extract(hour FROM date_time) >= 20 THEN 'nightTime'
+        ELSE 'otherTime'
+    END AS bid_time_type,
+    date_time, extra,
+    length(extra) - length(replace(extra, 'c', '')) AS c_counts
+FROM bid
+WHERE 0.908 * price > 1000000 AND 0.908 * price < 50000000;

@@ -1,0 +1,5 @@
+-- Selection: a filter that few bids pass.
+CREATE MATERIALIZED VIEW q2 AS
+SELECT auction, price
+FROM bid
+WHERE auction % 123 = 0;
