@@ -156,9 +156,9 @@ impl Jobs for Engine {
     fn forget(&self, name: &str) -> Result<(), QueryError> {
         let store = self.platform.store();
         let state = state_table_name(name);
-        let is_its = |table: &str| table == name || table.starts_with(&state);
-        for table in store.table_names().iter().filter(|table| is_its(table)) {
-            ignore_missing(store.drop_table(table))?;
+        let is_its = |table: &str| table == name || table == state || table.starts_with(&format!("{state}/"));
+        for table in store.tables().iter().filter(|table| is_its(table.name())) {
+            ignore_missing(store.drop_table(table.name()))?;
         }
         for span in [name.to_owned(), dead_letters_name(name).to_string()] {
             ignore_missing(if store.span(&span).is_some() { store.drop_span(&span) } else { Ok(()) })?;

@@ -6,6 +6,7 @@
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
+use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
@@ -48,7 +49,11 @@ pub fn plan_continuous(
             Arc::new(OptimizeProjections::new()),
         ];
         // now() must not become a constant: a job runs for longer than its planning.
-        let config = OptimizerContext::new().without_query_execution_start_time();
+        let mut options = ConfigOptions::default();
+        // A subquery's one value may change: it is joined, not computed beforehand.
+        options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        let config = OptimizerContext::new_with_config_options(Arc::new(options));
+        let config = config.without_query_execution_start_time();
         Ok(Optimizer::with_rules(rules).optimize(plan, &config, |_, _| {})?)
     })
 }

@@ -174,8 +174,14 @@ pub fn aggregate(builder: &mut Builder, node: &Aggregate) -> Result<Built, Query
         fields.push(Field::new("$all", DataType::Int8, true));
     }
     let group_schema = Arc::new(Schema::new(fields.clone()));
-    let functions = node.aggr_expr.iter().map(|e| function(e, node)).collect::<Result<Vec<_>, _>>()?;
-    let (upkeep, helpers) = upkeep(&functions, node, built.appends)?;
+    let functions = |apart| node.aggr_expr.iter().map(move |e| function(e, node, apart));
+    let mut chosen = functions(true).collect::<Result<Vec<_>, _>>()?;
+    let (upkeep, helpers) = upkeep(&chosen, node, built.appends)?;
+    if let Upkeep::Anew = upkeep {
+        // All rows are at hand: DISTINCT needs nothing of its own.
+        chosen = functions(false).collect::<Result<_, _>>()?;
+    }
+    let functions = chosen;
     let results = functions.iter().map(|f| f.aggregate.field().as_ref().clone().with_nullable(true));
     let fields: Vec<Field> = match constant {
         true => results.chain(fields).collect(),
@@ -249,14 +255,16 @@ fn count_of(
     finished(Arc::new(count.build()?), filter, Vec::new(), false, node)
 }
 
-fn function(expression: &Expr, node: &Aggregate) -> Result<Function, QueryError> {
+/// A function; `apart` allows that DISTINCT is done before it.
+fn function(expression: &Expr, node: &Aggregate, apart: bool) -> Result<Function, QueryError> {
     let input = node.input.schema();
     let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
     let LoweredAggregate { aggregate, filter, order_bys } =
         LoweredAggregateBuilder::new(expression, input, input.as_arrow(), &props, &context).build()?;
     let arguments = aggregate.expressions();
     let is_plain = |t: DataType| !t.is_nested();
-    let apart = aggregate.is_distinct()
+    let apart = apart
+        && aggregate.is_distinct()
         && order_bys.is_empty()
         && arguments.len() == 1
         && arguments[0].data_type(input.as_arrow()).is_ok_and(is_plain);
@@ -288,5 +296,14 @@ fn finished(
     let type_of = |e: &Arc<dyn PhysicalExpr>| e.data_type(input);
     let argument_types = aggregate.expressions().iter().map(type_of).collect::<Result<_, _>>()?;
     let order_types = order_by.iter().map(|sort| type_of(&sort.expr)).collect::<Result<_, _>>()?;
-    Ok(Function { aggregate, filter, order_by, argument_types, order_types, state, state_is_result, distinct })
+    Ok(Function {
+        aggregate,
+        filter,
+        order_by,
+        argument_types,
+        order_types,
+        state,
+        state_is_result,
+        distinct,
+    })
 }

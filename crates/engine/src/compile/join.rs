@@ -149,9 +149,8 @@ pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Bu
         RightMark => right.origins.iter().map(|o| plain(*o)).chain([Origin::Other]).collect(),
     };
     let mut built = Built::new(node, schema, origins);
-    built.appends = left.appends
-        && right.appends
-        && (join.join_type == Inner || matches!(half, Some(Half::Semi)));
+    built.appends =
+        left.appends && right.appends && (join.join_type == Inner || matches!(half, Some(Half::Semi)));
     built.guarded = window.is_some() || left.guarded && right.guarded;
     built.identity = match half {
         None => both(&left, &right),

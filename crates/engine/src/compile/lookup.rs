@@ -41,6 +41,8 @@ pub struct Lookup {
     pub columns: Vec<usize>,
     /// Whether rows without a match stay.
     pub join: LookupJoin,
+    /// Conditions on the table's row alone.
+    pub filters: Vec<TableFilter>,
     /// A further condition on the joined row.
     pub condition: Option<Arc<dyn PhysicalExpr>>,
     /// Whether the table's columns come first in the output.
@@ -51,12 +53,24 @@ pub struct Lookup {
     pub schema: SchemaRef,
 }
 
+/// A condition on some of a table's columns.
+#[derive(Debug)]
+pub struct TableFilter {
+    /// Which columns.
+    pub columns: Vec<usize>,
+    /// Their names and types.
+    pub schema: SchemaRef,
+    /// The condition.
+    pub predicate: Arc<dyn PhysicalExpr>,
+}
+
 /// The table side of a join: a keyed table, its columns as the plan sees them.
 struct Side {
     table: String,
     key: Vec<usize>,
     types: Vec<DataType>,
     columns: Vec<usize>,
+    filters: Vec<TableFilter>,
 }
 
 impl Side {
@@ -74,6 +88,13 @@ impl Side {
                 side.columns = columns;
                 Ok(Some(side))
             }
+            LogicalPlan::Filter(filter) => {
+                let Some(mut side) = Self::of(&filter.input)? else { return Ok(None) };
+                let predicate = physical(&filter.predicate, filter.input.schema())?;
+                let schema = Arc::clone(filter.input.schema().inner());
+                side.filters.push(TableFilter { columns: side.columns.clone(), schema, predicate });
+                Ok(Some(side))
+            }
             LogicalPlan::TableScan(scan) => {
                 let provider = source_as_provider(&scan.source)?;
                 let Some(keyed) = provider.downcast_ref::<KeyedProvider>() else { return Ok(None) };
@@ -83,7 +104,8 @@ impl Side {
                 let schema = keyed.schema();
                 let columns = scan.projection.clone().unwrap_or_else(|| (0..schema.fields().len()).collect());
                 let types = schema.fields().iter().map(|f| f.data_type().clone()).collect();
-                Ok(Some(Self { table: keyed.name().to_owned(), key: keyed.key().to_vec(), types, columns }))
+                let (table, key) = (keyed.name().to_owned(), keyed.key().to_vec());
+                Ok(Some(Self { table, key, types, columns, filters: Vec::new() }))
             }
             _ => Ok(None),
         }
@@ -152,6 +174,7 @@ pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Op
         keys,
         columns: side.columns,
         join: kind,
+        filters: side.filters,
         condition,
         table_first,
         stream_width,

@@ -21,12 +21,12 @@ use datafusion::logical_expr::LogicalPlan;
 use pluvio_catalog::{Catalog, Definition};
 use pluvio_query::{QueryError, ViewShape};
 
-pub use aggregate::{Additive, AggregatePlan, Emission, Function};
-pub use join::{JoinKind, JoinPlan};
+pub use aggregate::{Additive, AggregatePlan, Emission, Function, Upkeep};
+pub use join::{Half, JoinPlan, JoinSide, loose};
 pub use lookup::{Lookup, LookupJoin};
 pub use origin::{Edge, Window};
 pub use over::{OverPlan, RankFunction, RankKind};
-pub use plan::{How, Node, Operator, Output, Read, Step, Unnest, ViewPlan};
+pub use plan::{How, Node, Operator, Output, Step, Unnest, ViewPlan};
 
 /// Compiles a view's plan.
 ///

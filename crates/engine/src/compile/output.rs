@@ -33,7 +33,8 @@ pub fn finish(mut builder: Builder, root: Built, on_close: bool) -> Result<ViewP
         let mut key = Vec::new();
         for (i, place) in identity.now.iter().enumerate() {
             let origin = root.origins.get(*place).copied();
-            let edge = origin.or_else(|| Some(root.carried.get(*place - visible)?.1)).and_then(Origin::event_edge);
+            let edge =
+                origin.or_else(|| Some(root.carried.get(*place - visible)?.1)).and_then(Origin::event_edge);
             window = window.or(edge.map(|edge| Window { place: i, edge }));
             key.push(match *place < visible {
                 true => *place,
@@ -47,7 +48,11 @@ pub fn finish(mut builder: Builder, root: Built, on_close: bool) -> Result<ViewP
         (ViewKind::Keyed { key }, replace(&mut builder, &root, identity))
     } else {
         let key = vec![stored.len()];
-        stored.push(Column { name: ROW.to_owned(), data_type: DataType::FixedSizeBinary(16), nullable: true });
+        stored.push(Column {
+            name: ROW.to_owned(),
+            data_type: DataType::FixedSizeBinary(16),
+            nullable: true,
+        });
         stored.push(Column { name: COPIES.to_owned(), data_type: DataType::Int64, nullable: true });
         (ViewKind::Keyed { key }, How::Count)
     };

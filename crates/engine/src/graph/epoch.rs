@@ -96,7 +96,12 @@ impl Pipeline {
             for stream in &own {
                 let way = record.streams.get(&spec.streams[*stream].name).cloned();
                 let fresh = way.is_none();
-                intakes.push(Intake { stream: *stream, views: vec![i], record: way.unwrap_or_default(), fresh });
+                intakes.push(Intake {
+                    stream: *stream,
+                    views: vec![i],
+                    record: way.unwrap_or_default(),
+                    fresh,
+                });
             }
             of.extend(own);
             of.sort_unstable();
@@ -186,7 +191,8 @@ impl Pipeline {
         let mut records = self.records.clone();
         // By the watermark of the epoch before: what belongs to its windows is in
         // the state, and this epoch's rows for them are late.
-        let watermarks: Vec<Option<i64>> = self.intakes.iter().map(|intake| intake.record.watermark_us).collect();
+        let watermarks: Vec<Option<i64>> =
+            self.intakes.iter().map(|intake| intake.record.watermark_us).collect();
         let mut letters = std::mem::take(&mut taking.outputs.dead_letters);
         let mut rows = 0;
         for (i, view) in self.views.iter().enumerate() {
@@ -218,7 +224,7 @@ impl Pipeline {
         let dead_letters = self.write_dead_letters(commit, number, &letters, now_us)?;
         for intake in &mut taking.intakes {
             let source = &self.sources[intake.stream];
-            intake.fresh = false;
+            intake.fresh &= intake.record.cut.is_empty();
             let active = |partition: usize| taking.active.contains(&(intake.stream, partition));
             intake.record.watermark_us = source.watermark_after(&intake.record, monotonic_us, &active);
             for view in &intake.views {
@@ -247,7 +253,9 @@ impl Pipeline {
     /// Waits until everything that an epoch takes is on disk: it must not include
     /// an event that a power failure could take back.
     pub fn make_durable(&self, done: &Done) -> Result<(), QueryError> {
-        done.intakes.iter().try_for_each(|intake| self.sources[intake.stream].make_durable(&intake.record.cut))
+        done.intakes
+            .iter()
+            .try_for_each(|intake| self.sources[intake.stream].make_durable(&intake.record.cut))
     }
 
     /// Goes on behind a committed epoch.
@@ -286,7 +294,8 @@ impl Pipeline {
         };
         let (front, behind): (Vec<_>, Vec<_>) =
             (0..self.intakes.len()).partition(|i| self.intakes[*i].is_in_front(&self.intakes));
-        for (place, is_in_front) in front.iter().map(|i| (*i, true)).chain(behind.iter().map(|i| (*i, false))) {
+        for (place, is_in_front) in front.iter().map(|i| (*i, true)).chain(behind.iter().map(|i| (*i, false)))
+        {
             let stream = self.intakes[place].stream;
             let until = (!is_in_front).then(|| intake::front(&taking.intakes, stream));
             self.take_one(&mut taking, place, until.as_deref(), rows_max)?;
@@ -364,7 +373,10 @@ impl Pipeline {
     fn lost(&self, view: usize, epoch: Epoch, letters: &mut Vec<DeadLetter>) {
         let name = &self.views[view].name;
         let stream = self.streams[view].first().copied().unwrap_or(0);
-        let late = epoch.late.into_iter().map(|row| (row, "late: its window was closed by the watermark".to_owned()));
+        let late = epoch
+            .late
+            .into_iter()
+            .map(|row| (row, "late: its window was closed by the watermark".to_owned()));
         letters.extend(late.chain(epoch.failed).map(|(row, reason)| DeadLetter {
             stream,
             partition: None,

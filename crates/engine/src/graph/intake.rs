@@ -25,7 +25,9 @@ pub fn unite(intakes: Vec<Intake>) -> Vec<Intake> {
     let mut united: Vec<Intake> = Vec::with_capacity(intakes.len());
     for intake in intakes {
         let same = |other: &&mut Intake| {
-            other.stream == intake.stream && other.record.cut == intake.record.cut && other.fresh == intake.fresh
+            other.stream == intake.stream
+                && other.record.cut == intake.record.cut
+                && other.fresh == intake.fresh
         };
         match united.iter_mut().find(same) {
             Some(other) => {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use pluvio_catalog::{Catalog, Definition, SinkDef, StreamDef, ViewDef};
 
-pub use record::{RECORD_PREFIX, StreamRecord, ViewRecord, record_name};
+pub use record::{StreamRecord, record_name};
 pub use runner::{GraphHandle, GraphParts};
 
 /// What a graph is made of.

@@ -50,7 +50,14 @@ impl Outputs {
 
     /// Runs added rows through a read's steps, and on through all direct views
     /// behind it. `whole` tells that the place is that of these very rows.
-    pub fn feed(&mut self, views: &[View], to: (usize, usize), batch: &RecordBatch, place: &Place<'_>, whole: bool) {
+    pub fn feed(
+        &mut self,
+        views: &[View],
+        to: (usize, usize),
+        batch: &RecordBatch,
+        place: &Place<'_>,
+        whole: bool,
+    ) {
         let (index, read) = to;
         let view = &views[index];
         self.rows_in[index] += batch.num_rows() as u64;

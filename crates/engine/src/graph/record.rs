@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 const VERSION: u32 = 2;
 /// What the name of every record begins with.
-pub const RECORD_PREFIX: &str = "view/";
+const RECORD_PREFIX: &str = "view/";
 /// What it began with in version 1.
 const RECORD_PREFIX_1: &str = "graph/";
 
@@ -27,13 +27,6 @@ pub struct StreamRecord {
     pub event_time_us: Vec<Option<i64>>,
     /// The watermark in microseconds.
     pub watermark_us: Option<i64>,
-}
-
-impl StreamRecord {
-    /// How many events lie between an earlier cut and this one.
-    pub fn taken_since(&self, cut: &[i64]) -> u64 {
-        self.cut.iter().zip(cut).map(|(to, from)| u64::try_from(to - from).unwrap_or(0)).sum()
-    }
 }
 
 /// A view's last epoch.
@@ -144,9 +137,9 @@ mod tests {
     use super::*;
 
     fn sample() -> ViewRecord {
-        let stream =
-            StreamRecord { cut: vec![3, 4], event_time_us: vec![None, Some(5)], watermark_us: None };
-        let mut record = ViewRecord { epoch: 7, rows_in: 1, rows_out: 2, closed_us: Some(9), ..ViewRecord::default() };
+        let stream = StreamRecord { cut: vec![3, 4], event_time_us: vec![None, Some(5)], watermark_us: None };
+        let mut record =
+            ViewRecord { epoch: 7, rows_in: 1, rows_out: 2, closed_us: Some(9), ..ViewRecord::default() };
         record.streams.insert("s".into(), stream);
         record
     }

@@ -85,7 +85,13 @@ impl GraphHandle {
     /// Storage that does not fit the definitions.
     pub fn prepare(parts: GraphParts) -> Result<Prepared, QueryError> {
         let trigger_ms = parts.trigger_ms;
-        Ok(Prepared { trigger_ms, runner: Runner::open(parts)? })
+        let mut runner = Runner::open(parts)?;
+        if runner.pipeline.begins() && runner.spec.sinks.is_empty() {
+            // What readers see before the first event; no partition is open yet, and
+            // no sink can miss a row.
+            runner.epoch()?;
+        }
+        Ok(Prepared { trigger_ms, runner })
     }
 
     /// Ends the thread after the epoch at hand.
@@ -117,7 +123,15 @@ impl Prepared {
         let failed =
             |e: std::io::Error| QueryError::new(ErrorKind::Io, format!("cannot start a thread: {e}"));
         let name = format!("graph {}", spec.name);
-        let thread = std::thread::Builder::new().name(name).spawn(move || runner.run()).map_err(failed)?;
+        let work = move || {
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runner.run()));
+            if ended.is_err() {
+                let message =
+                    "a panic ended the job: its place is in the log. Please report it with the view's query";
+                runner.fail(QueryError::new(ErrorKind::Internal, message));
+            }
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(work).map_err(failed)?;
         Ok(GraphHandle { spec, shared, trigger_ms, thread: Some(thread) })
     }
 }

@@ -112,16 +112,16 @@ impl Source {
         rows_max: usize,
         work: impl Fn(Taken) -> Result<T, QueryError> + Sync,
     ) -> Result<Vec<T>, QueryError> {
-        let active: Vec<usize> = (0..self.partitions.len())
-            .filter(|i| self.end(*i, until) > cut[*i])
-            .collect();
+        let active: Vec<usize> =
+            (0..self.partitions.len()).filter(|i| self.end(*i, until) > cut[*i]).collect();
         let rows_each = (rows_max / active.len().max(1)).max(1);
         let bytes_each = EPOCH_BYTES_MAX / active.len().max(1);
         let next = AtomicUsize::new(0);
         let results = Mutex::new(Vec::with_capacity(active.len()));
         let run = || {
             while let Some(&index) = active.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let taken = self.take_partition(index, (cut[index], self.end(index, until)), rows_each, bytes_each);
+                let taken =
+                    self.take_partition(index, (cut[index], self.end(index, until)), rows_each, bytes_each);
                 let result = taken.and_then(&work);
                 results.lock().push((index, result));
             }

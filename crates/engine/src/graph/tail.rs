@@ -13,7 +13,9 @@ use pluvio_keytables::{Commit, KeyTable, Span, SpanRetention, Store, fingerprint
 use pluvio_query::QueryError;
 
 use crate::compile::{Edge, How, Output, Window};
-use crate::operators::{Arrangement, Delta, Epoch, StepRunner, batch_of, closed, consolidate, copies, gather, sum};
+use crate::operators::{
+    Arrangement, Delta, Epoch, StepRunner, batch_of, closed, consolidate, copies, gather, sum,
+};
 
 /// A view's rows and how changes get there.
 pub struct Tail {
@@ -200,7 +202,8 @@ impl Tail {
         let now: Int64Array = (0..delta.len()).map(|row| Some(old(row) + delta.weight(row))).collect();
         let stays = BooleanArray::from_unary(&now, |count| count != 0);
         let schema = Arc::new(self.stored.project(table.key())?);
-        let gone = filter_record_batch(&batch_of(&schema, vec![Arc::clone(&names)], delta.len())?, &not(&stays)?)?;
+        let gone =
+            filter_record_batch(&batch_of(&schema, vec![Arc::clone(&names)], delta.len())?, &not(&stays)?)?;
         let mut columns = delta.rows.columns().to_vec();
         columns.extend([names, Arc::new(now) as ArrayRef]);
         let kept = filter_record_batch(&RecordBatch::try_new(Arc::clone(&self.stored), columns)?, &stays)?;

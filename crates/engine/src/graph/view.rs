@@ -74,7 +74,11 @@ impl View {
     /// Runs added rows through a read's steps; of a direct view, the result is
     /// what is stored. Tells the rows whose key a lookup did not find, each with
     /// the table's name, if they are to be dead letters.
-    pub fn step(&self, read: usize, batch: RecordBatch) -> Result<(RecordBatch, Vec<(u32, String)>), QueryError> {
+    pub fn step(
+        &self,
+        read: usize,
+        batch: RecordBatch,
+    ) -> Result<(RecordBatch, Vec<(u32, String)>), QueryError> {
         let steps = &self.reads[read].steps;
         let (out, missed) = match self.unknown_key {
             UnknownKey::Drop => (steps.run(batch)?, Vec::new()),

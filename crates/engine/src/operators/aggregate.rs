@@ -12,7 +12,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array,
+};
 use datafusion::arrow::compute::kernels::numeric::{add_wrapping, sub_wrapping};
 use datafusion::arrow::compute::kernels::zip::zip;
 use datafusion::arrow::compute::{
@@ -89,6 +91,14 @@ impl AggregateState {
         self.plan.constant
     }
 
+    /// Whether no row has come yet.
+    pub fn is_empty(&self) -> bool {
+        match &self.kept {
+            Kept::States(states) => states.table.is_empty(),
+            Kept::Rows(rows) => rows.is_empty(),
+        }
+    }
+
     /// The result's changes.
     pub fn run(
         &self,
@@ -137,7 +147,8 @@ impl AggregateState {
 
     /// The rows whose window is not closed.
     fn in_time(&self, epoch: &mut Epoch, delta: Delta) -> Result<Delta, QueryError> {
-        let (Some(window), Some(bound_us), false) = (self.plan.window, epoch.bound_us, self.plan.guarded) else {
+        let (Some(window), Some(bound_us), false) = (self.plan.window, epoch.bound_us, self.plan.guarded)
+        else {
             return Ok(delta);
         };
         let edges = self.plan.groups[window.place].evaluate(&delta.rows)?.into_array(delta.len())?;
@@ -159,7 +170,7 @@ impl AggregateState {
         let mut deltas = deltas;
         if deltas.iter().all(|delta| delta.len() == 0) {
             // SQL wants a result over no rows at all where nothing is grouped by.
-            if !self.plan.constant || self.tables().iter().any(|table| !table.is_empty()) {
+            if !self.plan.constant || !self.is_empty() {
                 return Ok(None);
             }
             nothing.push(Delta::added(RecordBatch::new_empty(Arc::new(Schema::empty()))));
@@ -182,8 +193,13 @@ impl AggregateState {
             Emission::OnClose => Ok(Vec::new()),
             Emission::Replace => {
                 let new = Delta::added(rows(&after.1, &after.0)?);
-                let gone: BooleanArray =
-                    before.0.values().iter().zip(after.0.values().iter()).map(|(b, a)| Some(b && !a)).collect();
+                let gone: BooleanArray = before
+                    .0
+                    .values()
+                    .iter()
+                    .zip(after.0.values().iter())
+                    .map(|(b, a)| Some(b && !a))
+                    .collect();
                 if gone.true_count() == 0 {
                     return Ok(vec![new]);
                 }
@@ -200,12 +216,7 @@ impl AggregateState {
 
     /// Closes the windows that end up to the bound: their states go; their results
     /// are given out if it is time now.
-    fn close(
-        &self,
-        commit: &mut Commit,
-        window: Window,
-        bound_us: i64,
-    ) -> Result<Option<Delta>, QueryError> {
+    fn close(&self, commit: &mut Commit, window: Window, bound_us: i64) -> Result<Option<Delta>, QueryError> {
         let emits = self.plan.emission == Emission::OnClose;
         let closed = match &self.kept {
             Kept::States(states) => states.close(&self.plan, commit, window, bound_us, emits)?,
@@ -265,7 +276,8 @@ impl States {
     ) -> Result<Option<Touched>, QueryError> {
         let mut groups = new_group_values(Arc::clone(&plan.group_schema), &GroupOrdering::None)?;
         let mut added = accumulators(plan)?;
-        let mut taken_back = if deltas.iter().any(Delta::takes_back) { accumulators(plan)? } else { Vec::new() };
+        let mut taken_back =
+            if deltas.iter().any(Delta::takes_back) { accumulators(plan)? } else { Vec::new() };
         let mut values: Vec<Values> = plan.all_functions().map(|_| Values::default()).collect();
         for delta in deltas {
             for (rows, sign) in parts(delta)? {
@@ -282,7 +294,9 @@ impl States {
         let keys = groups.emit(EmitTo::All)?;
         let count = keys[0].len();
         for (i, (values, distinct)) in values.into_iter().zip(&self.distinct).enumerate() {
-            let (Some(distinct), Some((values, places, weights))) = (distinct, values.finish()?) else { continue };
+            let (Some(distinct), Some((values, places, weights))) = (distinct, values.finish()?) else {
+                continue;
+            };
             let (appear, go) = distinct.run(commit, &keys, &values, &places, Some(&weights))?;
             added[i].update_batch(&[appear.values], &appear.places, None, count)?;
             if !go.places.is_empty() {
@@ -332,7 +346,7 @@ impl States {
                 accumulator.merge_batch(&old, &places, count)?;
             }
             column += function.state.len();
-            states.push(accumulator.state(EmitTo::All)?);
+            states.push(complete(function, accumulator, count)?);
         }
         Ok((before, states))
     }
@@ -529,7 +543,9 @@ fn feed(
         let values = &mut values[i];
         let wanted = |row: &usize| mask.is_none_or(|mask| mask.is_valid(*row) && mask.value(*row));
         let before = values.places.len();
-        values.places.extend((0..rows.num_rows()).filter(wanted).map(|row| u32::try_from(places[row]).unwrap_or(u32::MAX)));
+        values.places.extend(
+            (0..rows.num_rows()).filter(wanted).map(|row| u32::try_from(places[row]).unwrap_or(u32::MAX)),
+        );
         values.weights.resize(values.places.len(), sign);
         if values.places.len() > before {
             values.parts.push(match mask {
@@ -568,12 +584,18 @@ fn complete(
 ) -> Result<Vec<ArrayRef>, QueryError> {
     let none: Vec<ArrayRef> =
         function.argument_types.iter().map(datafusion::arrow::array::new_empty_array).collect();
-    accumulator.update_batch(&none, &[], None, count)?;
+    // With a filter, a group without a row does not count as one that had some.
+    let no_row = BooleanArray::from(Vec::<bool>::new());
+    accumulator.update_batch(&none, &[], Some(&no_row), count)?;
     Ok(accumulator.state(EmitTo::All)?)
 }
 
 /// The results of complete states.
-pub fn results(plan: &AggregatePlan, states: &[Vec<ArrayRef>], count: usize) -> Result<Vec<ArrayRef>, QueryError> {
+pub fn results(
+    plan: &AggregatePlan,
+    states: &[Vec<ArrayRef>],
+    count: usize,
+) -> Result<Vec<ArrayRef>, QueryError> {
     let places: Vec<usize> = (0..count).collect();
     let mut results = Vec::with_capacity(states.len());
     for (function, state) in plan.functions.iter().zip(states) {
@@ -582,7 +604,9 @@ pub fn results(plan: &AggregatePlan, states: &[Vec<ArrayRef>], count: usize) -> 
             continue;
         }
         let mut fresh = accumulator(function)?;
-        let typed = |(column, field): (&ArrayRef, &datafusion::arrow::datatypes::Field)| cast(column, field.data_type());
+        let typed = |(column, field): (&ArrayRef, &datafusion::arrow::datatypes::Field)| {
+            cast(column, field.data_type())
+        };
         let state = state.iter().zip(&function.state).map(typed).collect::<Result<Vec<_>, _>>()?;
         fresh.merge_batch(&state, &places, count)?;
         results.push(fresh.evaluate(EmitTo::All)?);

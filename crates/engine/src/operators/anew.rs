@@ -12,7 +12,7 @@ use datafusion::logical_expr::EmitTo;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::aggregates::group_values::new_group_values;
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
-use pluvio_keytables::{Commit, Store, fingerprints};
+use pluvio_keytables::{Commit, KeyTable, Store, fingerprints};
 use pluvio_query::QueryError;
 
 use super::aggregate::{Touched, accumulators, constant_group};
@@ -25,6 +25,8 @@ use crate::compile::{AggregatePlan, Window};
 /// ordered by.
 pub struct Anew {
     rows: Arrangement,
+    /// Without groups: one row once the first result was given out.
+    begun: Option<Arc<KeyTable>>,
     columns: Vec<Arc<dyn PhysicalExpr>>,
     row: SchemaRef,
 }
@@ -45,7 +47,16 @@ impl Anew {
         let row: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let key_types: Vec<_> = plan.group_schema.fields().iter().map(|f| f.data_type().clone()).collect();
         let rows = Arrangement::open(store, &format!("{name}/rows"), &key_types, &row, false)?;
-        Ok(Self { rows, columns, row })
+        let begun = match plan.constant {
+            true => Some(store.create_table(&format!("{name}/begun"), Arc::clone(&plan.group_schema), &[0])?),
+            false => None,
+        };
+        Ok(Self { rows, begun, columns, row })
+    }
+
+    /// Whether nothing was given out yet.
+    pub fn is_empty(&self) -> bool {
+        self.begun.as_ref().map_or_else(|| self.rows.table().is_empty(), |begun| begun.is_empty())
     }
 
     /// The table it keeps.
@@ -84,11 +95,16 @@ impl Anew {
             let rows = batch_of(&self.row, delta.rows.columns()[groups..].to_vec(), delta.len())?;
             let rows = delta.with_rows(rows);
             self.rows.apply(commit, epoch, &delta.rows.columns()[..groups], &rows)?;
-            let places: Vec<u32> = places.iter().map(|place| u32::try_from(*place).unwrap_or(u32::MAX)).collect();
+            let places: Vec<u32> =
+                places.iter().map(|place| u32::try_from(*place).unwrap_or(u32::MAX)).collect();
             all.push(self.placed(&rows, &places)?);
         }
         let new = gather(all)?.map(sum).transpose()?;
-        let before = self.compute(plan, Some(&old), count)?;
+        let mut before = self.compute(plan, Some(&old), count)?;
+        if let Some(begun) = self.begun.as_ref().filter(|begun| begun.is_empty()) {
+            before.0 = BooleanArray::from(vec![false; count]);
+            commit.upsert(begun, batch_of(&plan.group_schema, touched.clone(), count)?);
+        }
         let after = self.compute(plan, new.as_ref(), count)?;
         Ok(Some(Touched { keys: touched, before, after }))
     }
@@ -144,7 +160,9 @@ impl Anew {
         let mut there = vec![plan.constant; count];
         let rows = match delta {
             Some(delta) => match &delta.weights {
-                Some(weights) => datafusion::arrow::compute::take_record_batch(&delta.rows, &copies(weights)?)?,
+                Some(weights) => {
+                    datafusion::arrow::compute::take_record_batch(&delta.rows, &copies(weights)?)?
+                }
                 None => delta.rows.clone(),
             },
             None => {
@@ -172,6 +190,9 @@ impl Anew {
             let values = (next..next + arguments).map(column).collect::<Result<Vec<_>, _>>()?;
             let mask = function.filter.as_ref().map(|_| column(next + arguments)).transpose()?;
             let mask = mask.as_ref().map(|mask| as_boolean_array(mask)).transpose()?;
+            // With a filter, a group without a row does not count as one that had some.
+            let no_row = BooleanArray::from(Vec::<bool>::new());
+            let mask = if sorted.is_empty() { Some(&no_row) } else { mask };
             let places: Vec<usize> =
                 sorted.values().iter().map(|row| place.value(*row as usize) as usize).collect();
             accumulator.update_batch(&values, &places, mask, count)?;

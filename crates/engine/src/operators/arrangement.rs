@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int64Array, RecordBatch, UInt32Array,
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int64Array, RecordBatch,
+    UInt32Array,
 };
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
@@ -49,8 +50,11 @@ impl Arrangement {
         appends: bool,
     ) -> Result<Self, QueryError> {
         let keys = key_types.len();
-        let mut fields: Vec<Field> =
-            key_types.iter().enumerate().map(|(i, t)| Field::new(format!("key{i}"), t.clone(), true)).collect();
+        let mut fields: Vec<Field> = key_types
+            .iter()
+            .enumerate()
+            .map(|(i, t)| Field::new(format!("key{i}"), t.clone(), true))
+            .collect();
         fields.push(Field::new(ROW, DataType::FixedSizeBinary(ROW_BYTES), true));
         if !appends {
             fields.push(Field::new(COPIES, DataType::Int64, true));
@@ -161,7 +165,12 @@ impl Arrangement {
     }
 
     /// Forgets the rows at these places of `at`, the key columns and the names.
-    pub fn remove(&self, commit: &mut Commit, at: &[ArrayRef], places: &UInt32Array) -> Result<(), QueryError> {
+    pub fn remove(
+        &self,
+        commit: &mut Commit,
+        at: &[ArrayRef],
+        places: &UInt32Array,
+    ) -> Result<(), QueryError> {
         let schema = Arc::new(self.stored.project(&(0..=self.keys).collect::<Vec<_>>())?);
         commit.delete(&self.table, RecordBatch::try_new(schema, taken(at, places)?)?);
         Ok(())
@@ -169,7 +178,8 @@ impl Arrangement {
 
     /// Equal rows of the changes as one.
     fn summed(&self, keys: &[ArrayRef], delta: &Delta) -> Result<(Vec<ArrayRef>, Delta), QueryError> {
-        let mut fields: Vec<Field> = self.stored.fields()[..self.keys].iter().map(|f| f.as_ref().clone()).collect();
+        let mut fields: Vec<Field> =
+            self.stored.fields()[..self.keys].iter().map(|f| f.as_ref().clone()).collect();
         fields.extend(self.row.fields().iter().map(|f| f.as_ref().clone()));
         let columns = keys.iter().chain(delta.rows.columns()).cloned().collect();
         let all = batch_of(&Arc::new(Schema::new(fields)), columns, delta.len())?;

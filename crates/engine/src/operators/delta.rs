@@ -51,7 +51,8 @@ impl Delta {
 
     /// The rows for which `mask` is true.
     pub fn filter(&self, mask: &BooleanArray) -> Result<Self, QueryError> {
-        let places: UInt32Array = (0_u32..).zip(mask).filter_map(|(i, m)| (m == Some(true)).then_some(i)).collect();
+        let places: UInt32Array =
+            (0_u32..).zip(mask).filter_map(|(i, m)| (m == Some(true)).then_some(i)).collect();
         if places.len() == self.len() {
             return Ok(self.clone());
         }
@@ -59,12 +60,6 @@ impl Delta {
             None => Ok(Self::added(filter_record_batch(&self.rows, mask)?)),
             Some(_) => self.take(&places),
         }
-    }
-
-    /// A part of the rows.
-    pub fn slice(&self, first: usize, count: usize) -> Self {
-        let weights = self.weights.as_ref().map(|weights| weights.slice(first, count));
-        Self { rows: self.rows.slice(first, count), weights }
     }
 
     /// The same weights on other rows.

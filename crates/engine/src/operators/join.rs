@@ -10,19 +10,18 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array, new_null_array,
 };
-use datafusion::arrow::compute::{and, is_not_null, not, prep_null_mask_filter, take};
-use datafusion::common::cast::as_boolean_array;
+use datafusion::arrow::compute::{and, is_not_null, not, take};
+use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::logical_expr::EmitTo;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::aggregates::group_values::new_group_values;
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
-use datafusion::arrow::datatypes::{Field, Schema};
 use pluvio_keytables::{Commit, Store};
 use pluvio_query::QueryError;
 
 use super::arrangement::Arrangement;
 use super::delta::{Delta, batch_of, concat_arrays, consolidate, gather};
-use super::{Epoch, closed};
+use super::{Epoch, closed, truth};
 use crate::compile::{Half, JoinPlan, JoinSide};
 
 /// Pairs that are joined at a time.
@@ -204,18 +203,33 @@ impl JoinState {
         let mut right_counts = Counts::new(count_right, right.delta.len());
         let mut old_left_gain = Counts::new(count_left, left_before.delta.len());
         let mut old_right_gain = Counts::new(count_right, right_before.delta.len());
-        let mut pairs = |a: &Delta, a_ids: &[u32], b: &Delta, b_ids: &[u32], ca: &mut Counts, cb: &mut Counts| {
-            self.pairs(a, a_ids, b, b_ids, count, |pair, at, bt| {
-                ca.add(at, bt, b);
-                cb.add(bt, at, a);
-                if kind.pairs {
-                    out.push(pair);
-                }
-                Ok(())
-            })
-        };
-        pairs(&left.delta, &left.ids, &right_before.delta, &right_before.ids, &mut left_counts, &mut old_right_gain)?;
-        pairs(&left_before.delta, &left_before.ids, &right.delta, &right.ids, &mut old_left_gain, &mut right_counts)?;
+        let mut pairs =
+            |a: &Delta, a_ids: &[u32], b: &Delta, b_ids: &[u32], ca: &mut Counts, cb: &mut Counts| {
+                self.pairs(a, a_ids, b, b_ids, count, |pair, at, bt| {
+                    ca.add(at, bt, b);
+                    cb.add(bt, at, a);
+                    if kind.pairs {
+                        out.push(pair);
+                    }
+                    Ok(())
+                })
+            };
+        pairs(
+            &left.delta,
+            &left.ids,
+            &right_before.delta,
+            &right_before.ids,
+            &mut left_counts,
+            &mut old_right_gain,
+        )?;
+        pairs(
+            &left_before.delta,
+            &left_before.ids,
+            &right.delta,
+            &right.ids,
+            &mut old_left_gain,
+            &mut right_counts,
+        )?;
         pairs(&left.delta, &left.ids, &right.delta, &right.ids, &mut left_counts, &mut right_counts)?;
         if count_left {
             let had = self.matches(&left_before, &before(&self.right, &of_right)?, count, true)?;
@@ -223,13 +237,27 @@ impl JoinState {
         }
         if count_right {
             let had = self.matches(&before(&self.left, &of_left)?, &right_before, count, false)?;
-            self.settle(&right.delta, &right_counts.0, &right_before.delta, &had, &old_right_gain.0, false, out)?;
+            self.settle(
+                &right.delta,
+                &right_counts.0,
+                &right_before.delta,
+                &had,
+                &old_right_gain.0,
+                false,
+                out,
+            )?;
         }
         Ok(())
     }
 
     /// How many matches each row of one side had before.
-    fn matches(&self, left: &Before, right: &Before, count: usize, of_left: bool) -> Result<Vec<i64>, QueryError> {
+    fn matches(
+        &self,
+        left: &Before,
+        right: &Before,
+        count: usize,
+        of_left: bool,
+    ) -> Result<Vec<i64>, QueryError> {
         let mut counts = Counts::new(true, if of_left { left.delta.len() } else { right.delta.len() });
         self.pairs(&left.delta, &left.ids, &right.delta, &right.ids, count, |_, l, r| {
             match of_left {
@@ -292,7 +320,8 @@ impl JoinState {
         if !wanted || weighed.places.is_empty() {
             return Ok(());
         }
-        let rows = datafusion::arrow::compute::take_record_batch(&rows.rows, &weighed.places.into())?;
+        let rows =
+            datafusion::arrow::compute::take_record_batch(&rows.rows, &UInt32Array::from(weighed.places))?;
         let delta = Delta { rows, weights: Some(weighed.weights.into()) };
         let delta = if self.plan.left.appends && self.plan.right.appends && !self.takes_back() {
             Delta::added(delta.rows)
@@ -364,7 +393,7 @@ impl JoinState {
         let mut pair = batch_of(&self.plan.pair, columns, l.len())?;
         if let Some(condition) = &self.plan.condition {
             let holds = condition.evaluate(&pair)?.into_array(l.len())?;
-            let holds = prep_null_mask_filter(as_boolean_array(&holds)?);
+            let holds = truth(&holds)?;
             if holds.true_count() < l.len() {
                 pair = datafusion::arrow::compute::filter_record_batch(&pair, &holds)?;
                 let mut kept = holds.values().iter();
@@ -476,16 +505,13 @@ fn before(arrangement: &Arrangement, keys: &DistinctKeys) -> Result<Before, Quer
 
 /// Gives every key of both sides a number; returns how many there are.
 fn number(plan: &JoinPlan, left: &mut Side, right: &mut Side) -> Result<usize, QueryError> {
-    let fields = plan.key_types.iter().enumerate().map(|(i, t)| Field::new(format!("key{i}"), t.clone(), true));
+    let fields =
+        plan.key_types.iter().enumerate().map(|(i, t)| Field::new(format!("key{i}"), t.clone(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let mut groups = new_group_values(schema, &GroupOrdering::None)?;
     let mut places = Vec::new();
-    let both: Vec<ArrayRef> = left
-        .keys
-        .iter()
-        .zip(&right.keys)
-        .map(|(l, r)| concat_arrays(&[l, r]))
-        .collect::<Result<_, _>>()?;
+    let both: Vec<ArrayRef> =
+        left.keys.iter().zip(&right.keys).map(|(l, r)| concat_arrays(&[l, r])).collect::<Result<_, _>>()?;
     groups.intern(&both, &mut places)?;
     let ids: Vec<u32> = places.iter().map(|place| u32::try_from(*place).unwrap_or(u32::MAX)).collect();
     let count = groups.len();
@@ -496,7 +522,10 @@ fn number(plan: &JoinPlan, left: &mut Side, right: &mut Side) -> Result<usize, Q
 }
 
 /// Expressions over a batch, as arrays.
-pub fn evaluate(expressions: &[Arc<dyn PhysicalExpr>], rows: &RecordBatch) -> Result<Vec<ArrayRef>, QueryError> {
+pub fn evaluate(
+    expressions: &[Arc<dyn PhysicalExpr>],
+    rows: &RecordBatch,
+) -> Result<Vec<ArrayRef>, QueryError> {
     let count = rows.num_rows();
     let evaluated = expressions.iter().map(|e| e.evaluate(rows)?.into_array(count));
     Ok(evaluated.collect::<datafusion::error::Result<Vec<_>>>()?)

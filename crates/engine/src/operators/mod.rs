@@ -14,16 +14,18 @@ mod lookup;
 mod over;
 mod steps;
 
-use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
-use datafusion::common::cast::as_timestamp_microsecond_array;
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
+use datafusion::arrow::compute::prep_null_mask_filter;
+use datafusion::common::cast::{as_boolean_array, as_timestamp_microsecond_array};
 use pluvio_query::QueryError;
 
 pub use aggregate::AggregateState;
 pub use arrangement::Arrangement;
-pub use delta::{Delta, batch_of, consolidate, gather, sum};
+pub use delta::{Delta, batch_of, consolidate, copies, gather, sum};
 pub use join::JoinState;
 pub use over::OverState;
-pub use steps::{StepRunner, Tracked, concat};
+use steps::concat;
+pub use steps::{StepRunner, isolate};
 
 use crate::compile::Edge;
 
@@ -57,6 +59,12 @@ impl Epoch {
             self.late.push(delta.rows.slice(row, 1));
         }
     }
+}
+
+/// Where a condition is true: NULL is not.
+pub fn truth(condition: &ArrayRef) -> Result<BooleanArray, QueryError> {
+    let condition = as_boolean_array(condition)?;
+    Ok(if condition.null_count() > 0 { prep_null_mask_filter(condition) } else { condition.clone() })
 }
 
 /// Which windows end at or before the bound.

@@ -7,8 +7,12 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, FixedSizeBinaryArray, RecordBatch, UInt32Array, UInt64Array};
-use datafusion::arrow::compute::{SortColumn, concat, lexsort_to_indices, not, partition, take, take_record_batch};
+use datafusion::arrow::array::{
+    Array, ArrayRef, FixedSizeBinaryArray, RecordBatch, UInt32Array, UInt64Array,
+};
+use datafusion::arrow::compute::{
+    SortColumn, concat, lexsort_to_indices, not, partition, take, take_record_batch,
+};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::common::cast::as_fixed_size_binary_array;
 use datafusion::logical_expr::EmitTo;
@@ -49,7 +53,8 @@ struct Computed {
 impl OverState {
     /// Opens what is kept under `name`.
     pub fn open(plan: OverPlan, store: &Store, name: &str) -> Result<Self, QueryError> {
-        let rows = Arrangement::open(store, &format!("{name}/rows"), &plan.key_types, &plan.row, plan.appends)?;
+        let rows =
+            Arrangement::open(store, &format!("{name}/rows"), &plan.key_types, &plan.row, plan.appends)?;
         Ok(Self { plan, rows })
     }
 
@@ -94,7 +99,11 @@ impl OverState {
         let (touched, numbers) = self.number(&keys)?;
         let found = self.rows.rows(&touched)?;
         let old = match &found.rows.weights {
-            None => Rows { rows: found.rows.rows.clone(), partitions: found.probes.clone(), names: Arc::new(found.ids.clone()) },
+            None => Rows {
+                rows: found.rows.rows.clone(),
+                partitions: found.probes.clone(),
+                names: Arc::new(found.ids.clone()),
+            },
             Some(weights) => repeated(&found.rows.rows, &found.probes, &found.ids, &copies(weights)?)?,
         };
         let new = match self.plan.appends {
@@ -102,7 +111,10 @@ impl OverState {
                 let names = Arrangement::number(epoch.number, delta.len())?;
                 let names: ArrayRef = Arc::new(names);
                 Rows {
-                    rows: datafusion::arrow::compute::concat_batches(&self.plan.row, [&old.rows, &delta.rows])?,
+                    rows: datafusion::arrow::compute::concat_batches(
+                        &self.plan.row,
+                        [&old.rows, &delta.rows],
+                    )?,
                     partitions: UInt32Array::from([old.partitions.values(), &numbers[..]].concat()),
                     names: concat_arrays(&[&old.names, &names])?,
                 }
@@ -142,7 +154,11 @@ impl OverState {
     ) -> Result<Rows, QueryError> {
         let width = self.plan.row.fields().len();
         let mut fields: Vec<_> = self.plan.row.fields().iter().cloned().collect();
-        fields.push(Arc::new(Field::new("$partition", datafusion::arrow::datatypes::DataType::UInt32, false)));
+        fields.push(Arc::new(Field::new(
+            "$partition",
+            datafusion::arrow::datatypes::DataType::UInt32,
+            false,
+        )));
         let schema = Arc::new(Schema::new(fields));
         let with = |delta: &Delta, numbers: ArrayRef| -> Result<Delta, QueryError> {
             let columns = delta.rows.columns().iter().cloned().chain([numbers]).collect();

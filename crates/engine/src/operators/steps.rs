@@ -5,20 +5,17 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt32Builder,
 };
-use datafusion::arrow::compute::{
-    concat_batches, filter, filter_record_batch, not, prep_null_mask_filter, take,
-};
+use datafusion::arrow::compute::{concat_batches, filter, filter_record_batch, not, take};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::NullHandling;
-use datafusion::common::cast::as_boolean_array;
 use datafusion::physical_expr::PhysicalExpr;
 use pluvio_keytables::{KeyTable, Store};
 use pluvio_query::QueryError;
 
-use super::Epoch;
 use super::delta::Delta;
 use super::lookup::LookupRunner;
-use crate::compile::{LookupJoin, Step, Unnest};
+use super::{Epoch, truth};
+use crate::compile::{LookupJoin, Step, Unnest, loose};
 
 /// A chain of steps with its tables at hand.
 pub struct StepRunner {
@@ -72,15 +69,10 @@ impl StepRunner {
             Runner::Project { columns, schema } => project(&batch, columns, schema),
             Runner::Unnest(unnest) => Ok(take_apart(&batch, unnest)?.0),
             Runner::Lookup(lookup) => {
-                let (joined, kept) = lookup.run(&batch)?;
-                keep(&joined, &kept)
+                let joined = lookup.run(&batch)?;
+                keep(&joined.rows, &joined.kept)
             }
         })
-    }
-
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
     }
 
     /// Runs changes through all steps; rows that cannot be computed are left out,
@@ -129,13 +121,14 @@ impl StepRunner {
                     continue;
                 }
                 Runner::Lookup(lookup) => {
-                    let (joined, kept) = lookup.run(&batch)?;
-                    batch = joined;
-                    let gone = filter(&rows, &not(&kept)?)?;
+                    let joined = lookup.run(&batch)?;
+                    batch = joined.rows;
+                    let gone = filter(&rows, &not(&joined.known)?)?;
                     if lookup.lookup.join == LookupJoin::Inner {
-                        missed.extend(numbers(&gone).iter().map(|row| (*row, lookup.table.name().to_owned())));
+                        missed
+                            .extend(numbers(&gone).iter().map(|row| (*row, lookup.table.name().to_owned())));
                     }
-                    kept
+                    joined.kept
                 }
             };
             rows = filter(&rows, &mask)?;
@@ -159,16 +152,9 @@ fn numbers(rows: &ArrayRef) -> &[u32] {
     rows.as_primitive::<datafusion::arrow::datatypes::UInt32Type>().values()
 }
 
-/// The schema with every column nullable: a step promises types, not more.
-fn loose(schema: &SchemaRef) -> SchemaRef {
-    let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
-    Arc::new(datafusion::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
-}
-
 fn mask(batch: &RecordBatch, predicate: &Arc<dyn PhysicalExpr>) -> Result<BooleanArray, QueryError> {
     let value = predicate.evaluate(batch)?.into_array(batch.num_rows())?;
-    let mask = as_boolean_array(&value)?;
-    Ok(if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() })
+    truth(&value)
 }
 
 fn keep(batch: &RecordBatch, mask: &BooleanArray) -> Result<RecordBatch, QueryError> {

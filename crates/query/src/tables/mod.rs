@@ -12,8 +12,8 @@ pub(crate) mod system;
 mod windowed;
 
 pub use append::AppendProvider;
-pub use keyed::KeyedProvider;
 pub(crate) use keyed::check_key_type;
+pub use keyed::{COPIES, KeyedProvider, ROW};
 pub use resolve::{Resolver, state_table_name};
 pub(crate) use schemas::register;
 pub use stream::StreamProvider;
