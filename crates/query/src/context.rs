@@ -8,7 +8,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::tables::system::SystemTables;
 use crate::tables::{Resolver, WindowKind, WindowTable, register};
-use crate::{text_functions, windows};
+use crate::{sessions, text_functions, windows};
 
 /// A session context over what `resolver` finds.
 pub(crate) fn new_context(
@@ -28,6 +28,9 @@ pub(crate) fn new_context(
     register(&context, resolver, system)?;
     for function in windows::scalar_functions() {
         context.register_udf(function.as_ref().clone());
+    }
+    for function in sessions::window_functions() {
+        context.register_udwf(function);
     }
     for function in text_functions::scalar_functions() {
         context.register_udf(function);

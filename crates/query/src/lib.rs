@@ -21,6 +21,7 @@ mod ports;
 mod produce;
 mod script;
 mod session;
+pub mod sessions;
 pub mod source;
 pub mod sources;
 pub mod sql;

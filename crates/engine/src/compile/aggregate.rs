@@ -107,6 +107,8 @@ pub struct AggregatePlan {
     pub window: Option<Window>,
     /// Whether no row can come for a closed window.
     pub guarded: bool,
+    /// Whether all rows of a window come in one epoch: nothing is kept.
+    pub whole: bool,
     /// The result: group columns, then one for each function; the constant group
     /// comes last.
     pub schema: SchemaRef,
@@ -177,7 +179,8 @@ pub fn aggregate(builder: &mut Builder, node: &Aggregate) -> Result<Built, Query
     let functions = |apart| node.aggr_expr.iter().map(move |e| function(e, node, apart));
     let mut chosen = functions(true).collect::<Result<Vec<_>, _>>()?;
     let (upkeep, helpers) = upkeep(&chosen, node, built.appends)?;
-    if let Upkeep::Anew = upkeep {
+    let whole = built.whole && window.is_some();
+    if whole || matches!(upkeep, Upkeep::Anew) {
         // All rows are at hand: DISTINCT needs nothing of its own.
         chosen = functions(false).collect::<Result<_, _>>()?;
     }
@@ -185,18 +188,24 @@ pub fn aggregate(builder: &mut Builder, node: &Aggregate) -> Result<Built, Query
     let results = functions.iter().map(|f| f.aggregate.field().as_ref().clone().with_nullable(true));
     let fields: Vec<Field> = match constant {
         true => results.chain(fields).collect(),
-        false => fields.into_iter().chain(results).collect(),
+        false => {
+            let logical = node.schema.fields()[..fields.len()].iter();
+            logical.map(|f| f.as_ref().clone().with_nullable(true)).chain(results).collect()
+        }
     };
     origins.extend(functions.iter().map(|_| Origin::Other));
     let schema = Arc::new(Schema::new(fields));
+    let waits = builder.on_close && window.is_some() && !whole;
+    builder.waits |= waits;
     let plan = AggregatePlan {
         groups,
         functions,
         helpers,
         upkeep,
-        emission: Emission::Changes,
+        emission: if waits { Emission::OnClose } else { Emission::Changes },
         window,
         guarded: built.guarded,
+        whole,
         schema: Arc::clone(&schema),
         group_schema,
         constant,
@@ -207,6 +216,8 @@ pub fn aggregate(builder: &mut Builder, node: &Aggregate) -> Result<Built, Query
     let node = builder.add(Operator::Aggregate(Box::new(plan)), vec![built.node]);
     let mut result = Built::new(node, schema, origins);
     result.guarded = built.guarded || window.is_some();
+    result.whole = waits || whole;
+    result.appends = result.whole;
     result.identity = Some(identity);
     result.carried = carried.into_iter().collect();
     Ok(result)

@@ -20,8 +20,9 @@ use pluvio_query::QueryError;
 use pluvio_query::tables::{AppendProvider, KeyedProvider, StreamProvider};
 
 use super::expressions::{physical, without_casts};
-use super::origin::{Origin, origin_of};
-use super::plan::{Node, Operator, Read, Step, Unnest};
+use super::join::loose;
+use super::origin::{Edge, Origin, origin_of};
+use super::plan::{HoldPlan, Node, Operator, Read, Step, Unnest};
 use super::{aggregate, join, lookup, over};
 
 /// What is built so far.
@@ -30,6 +31,11 @@ pub struct Builder {
     pub reads: Vec<Read>,
     pub nodes: Vec<Node>,
     pub lookups: Vec<String>,
+    /// EMIT ON WINDOW CLOSE: windows go on from operator to operator when they are
+    /// closed, and not before.
+    pub on_close: bool,
+    /// Some operator waits for windows to be closed.
+    pub waits: bool,
 }
 
 /// A node and what is known of its rows.
@@ -45,6 +51,8 @@ pub struct Built {
     pub appends: bool,
     /// No row comes for a window that the watermark has closed.
     pub guarded: bool,
+    /// All rows of a window come in the epoch that closes it.
+    pub whole: bool,
     /// What tells two rows apart, if more than the whole row.
     pub identity: Option<Identity>,
     /// The columns behind those of the logical plan, and what they are.
@@ -79,6 +87,7 @@ impl Built {
             origins,
             appends: false,
             guarded: false,
+            whole: false,
             identity: None,
             carried: Vec::new(),
             by_key_only: false,
@@ -293,7 +302,27 @@ impl Builder {
         let mut built = Built::new(node, schema, origins);
         built.appends = inputs.iter().all(|input| input.appends);
         built.guarded = inputs.iter().all(|input| input.guarded);
+        built.whole = inputs.iter().all(|input| input.whole);
         Ok(built)
+    }
+
+    /// With EMIT ON WINDOW CLOSE, lets rows wait until the window of this edge is
+    /// closed, unless they have waited already.
+    pub fn hold(&mut self, built: &mut Built, edge: Edge) {
+        let column = built.origins.iter().position(|origin| *origin == Origin::Edge(edge));
+        let (true, false, Some(column)) = (self.on_close, built.whole, column) else { return };
+        let plan = HoldPlan {
+            column,
+            edge,
+            guarded: built.guarded,
+            appends: built.appends,
+            row: loose(&built.schema),
+        };
+        built.node = self.add(Operator::Hold(plan), vec![built.node]);
+        built.identity = None;
+        built.carried = Vec::new();
+        (built.appends, built.guarded, built.whole) = (true, true, true);
+        self.waits = true;
     }
 }
 

@@ -74,6 +74,8 @@ pub struct JoinPlan {
     pub schema: SchemaRef,
     /// The window among the keys.
     pub window: Option<Window>,
+    /// Whether all rows of a window come in one epoch: nothing is kept.
+    pub whole: bool,
 }
 
 /// The nodes of both sides, and the join.
@@ -84,7 +86,7 @@ pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Bu
             "NOT IN (SELECT …) keeps nothing as soon as one NULL comes; write NOT EXISTS (SELECT … WHERE a = b)",
         ));
     }
-    let (left, right) = (builder.build(&join.left)?, builder.build(&join.right)?);
+    let (mut left, mut right) = (builder.build(&join.left)?, builder.build(&join.right)?);
     left.check_input("a join")?;
     right.check_input("a join")?;
     let (pairs, left_alone, right_alone, half) = match join.join_type {
@@ -112,6 +114,11 @@ pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Bu
     // An edge closes for both sides only if it is the same edge.
     let edges = left_origins.iter().zip(&right_origins);
     let window = window_of(edges.map(|(l, r)| if l == r { *l } else { Origin::Other }));
+    if let Some(window) = window {
+        builder.hold(&mut left, window.edge);
+        builder.hold(&mut right, window.edge);
+    }
+    let whole = window.is_some() && left.whole && right.whole;
     if key_types.is_empty() {
         left_keys.push(lit(0_i8));
         right_keys.push(lit(0_i8));
@@ -139,6 +146,7 @@ pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Bu
         pair: loose(pair.inner()),
         schema: Arc::clone(&schema),
         window,
+        whole,
     };
     let node = builder.add(Operator::Join(Box::new(compiled)), vec![left.node, right.node]);
     let origins = match join.join_type {
@@ -149,8 +157,10 @@ pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Bu
         RightMark => right.origins.iter().map(|o| plain(*o)).chain([Origin::Other]).collect(),
     };
     let mut built = Built::new(node, schema, origins);
-    built.appends =
-        left.appends && right.appends && (join.join_type == Inner || matches!(half, Some(Half::Semi)));
+    built.appends = left.appends
+        && right.appends
+        && (whole || join.join_type == Inner || matches!(half, Some(Half::Semi)));
+    built.whole = whole;
     built.guarded = window.is_some() || left.guarded && right.guarded;
     built.identity = match half {
         None => both(&left, &right),

@@ -14,6 +14,7 @@ mod origin;
 mod output;
 mod over;
 mod plan;
+mod session;
 
 use std::sync::Arc;
 
@@ -26,16 +27,17 @@ pub use join::{Half, JoinPlan, JoinSide, loose};
 pub use lookup::{Lookup, LookupJoin};
 pub use origin::{Edge, Window};
 pub use over::{OverPlan, RankFunction, RankKind};
-pub use plan::{How, Node, Operator, Output, Step, Unnest, ViewPlan};
+pub use plan::{HoldPlan, How, Node, Operator, Output, Step, Unnest, ViewPlan};
+pub use session::SessionPlan;
 
 /// Compiles a view's plan.
 ///
 /// # Errors
 /// What the plan holds that a job cannot do.
 pub fn compile(plan: &LogicalPlan, emit_on_window_close: bool) -> Result<ViewPlan, QueryError> {
-    let mut builder = builder::Builder::default();
+    let mut builder = builder::Builder { on_close: emit_on_window_close, ..Default::default() };
     let root = builder.build(plan)?;
-    output::finish(builder, root, emit_on_window_close)
+    output::finish(builder, root)
 }
 
 impl ViewPlan {

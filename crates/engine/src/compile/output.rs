@@ -5,13 +5,14 @@ use pluvio_catalog::{Column, ViewKind};
 use pluvio_query::QueryError;
 use pluvio_query::tables::{COPIES, ROW};
 
+use super::Emission;
 use super::builder::{Builder, Built, Identity, storable};
+use super::join::loose;
 use super::origin::{Origin, Window};
-use super::plan::{How, Operator, Output, Step, ViewPlan};
-use super::{AggregatePlan, Emission};
+use super::plan::{HoldPlan, How, Operator, Output, Step, ViewPlan};
 
 /// The finished view.
-pub fn finish(mut builder: Builder, root: Built, on_close: bool) -> Result<ViewPlan, QueryError> {
+pub fn finish(mut builder: Builder, root: Built) -> Result<ViewPlan, QueryError> {
     let mut stored: Vec<Column> = Vec::new();
     for field in root.schema.fields() {
         if stored.iter().any(|c| c.name == *field.name()) {
@@ -24,8 +25,8 @@ pub fn finish(mut builder: Builder, root: Built, on_close: bool) -> Result<ViewP
     let mut stored_from: Vec<usize> = (0..visible).collect();
     let time = root.origins.iter().position(|o| *o == Origin::Time);
     let mut window = None;
-    let (kind, how) = if on_close {
-        (ViewKind::Append { time_column: None }, close(&mut builder, &root)?)
+    let (kind, how) = if builder.on_close {
+        (ViewKind::Append { time_column: None }, close(&builder, &root)?)
     } else if root.appends {
         let time_column = time.map(|i| root.schema.field(i).name().clone());
         (ViewKind::Append { time_column }, How::Append)
@@ -64,13 +65,10 @@ fn column(name: &str, field: &Field) -> Column {
     Column { name: name.to_owned(), data_type: storable(field.data_type()), nullable: true }
 }
 
-/// Rows wait for their window's end: in the aggregate that ends the plan, or
-/// behind everything.
-fn close(builder: &mut Builder, root: &Built) -> Result<How, QueryError> {
-    if let Some(aggregate) = last_aggregate(builder, root)
-        && aggregate.window.is_some()
-    {
-        aggregate.emission = Emission::OnClose;
+/// Rows wait for their window's end: in the operators of the plan, or behind
+/// everything.
+fn close(builder: &Builder, root: &Built) -> Result<How, QueryError> {
+    if root.appends && builder.waits {
         return Ok(How::Append);
     }
     let edge = root.origins.iter().enumerate().find_map(|(i, o)| Some((i, o.event_edge()?)));
@@ -85,21 +83,8 @@ fn close(builder: &mut Builder, root: &Built) -> Result<How, QueryError> {
             "EMIT ON WINDOW CLOSE behind a lookup of rows that change: join the table before the rows are grouped",
         ));
     }
-    Ok(How::OnClose { column, edge, guarded: root.guarded })
-}
-
-/// The aggregate that ends the plan, but for steps.
-fn last_aggregate<'a>(builder: &'a mut Builder, root: &Built) -> Option<&'a mut AggregatePlan> {
-    let node = last_operator(builder, root);
-    match &mut builder.nodes[node].operator {
-        Operator::Aggregate(aggregate) => Some(aggregate),
-        _ => None,
-    }
-}
-
-fn last_operator(builder: &Builder, root: &Built) -> usize {
-    let node = &builder.nodes[root.node];
-    if let Operator::Steps(_) = node.operator { node.inputs[0] } else { root.node }
+    let (guarded, appends) = (root.guarded, root.appends);
+    Ok(How::OnClose(HoldPlan { column, edge, guarded, appends, row: loose(&root.schema) }))
 }
 
 /// Rows are replaced by key: the steps behind the last operator belong to that,

@@ -14,12 +14,14 @@ use datafusion::physical_expr::expressions::{cast, lit};
 use datafusion::physical_expr::window::WindowExpr;
 use datafusion::physical_planner::create_window_expr;
 use pluvio_query::QueryError;
+use pluvio_query::sessions::SessionEdge;
 
 use super::builder::{Builder, Built, Identity, storable};
 use super::expressions::physical;
 use super::join::loose;
 use super::origin::{Origin, Window, origin_of, window_of};
 use super::plan::Operator;
+use super::session::session;
 
 /// A number that tells a row's place in its partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub struct OverPlan {
     pub guarded: bool,
     /// The window among the partition's columns.
     pub window: Option<Window>,
+    /// Whether all rows of a window come in one epoch: nothing is kept.
+    pub whole: bool,
 }
 
 impl OverPlan {
@@ -90,10 +94,13 @@ impl OverPlan {
 
 /// The nodes of the input, and the functions over them.
 pub fn window(builder: &mut Builder, node: &WindowNode) -> Result<Built, QueryError> {
-    let built = builder.build(&node.input)?;
+    let mut built = builder.build(&node.input)?;
     built.check_input("OVER")?;
     let input = node.input.schema();
     let functions = node.window_expr.iter().map(function_of).collect::<Result<Vec<_>, _>>()?;
+    if SessionEdge::of(functions[0]).is_some() {
+        return session(builder, &built, node, &functions);
+    }
     let first = &functions[0].params;
     let same = |f: &&WindowFunction| {
         f.params.partition_by == first.partition_by && f.params.order_by == first.order_by
@@ -112,6 +119,10 @@ pub fn window(builder: &mut Builder, node: &WindowNode) -> Result<Built, QueryEr
         origins.push(origin_of(expression, input, &built.origins));
     }
     let window = window_of(origins.into_iter());
+    if let Some(window) = window {
+        builder.hold(&mut built, window.edge);
+    }
+    let whole = built.whole && window.is_some();
     let constant = partition.is_empty();
     if constant {
         partition.push(lit(0_i8));
@@ -156,10 +167,12 @@ pub fn window(builder: &mut Builder, node: &WindowNode) -> Result<Built, QueryEr
         appends: built.appends,
         guarded: built.guarded,
         window,
+        whole,
     };
     builder.add(Operator::Over(Box::new(plan)), vec![built.node]);
     let mut result = Built::new(place, schema, all);
     result.guarded = built.guarded || window.is_some();
+    (result.whole, result.appends) = (whole, whole);
     // A row number tells rows of a partition apart. Of all rows together, one is
     // left once the number is bound to one: that is known then, not here.
     result.identity = match (columns, row_number) {

@@ -13,6 +13,7 @@ use super::join::JoinPlan;
 use super::lookup::Lookup;
 use super::origin::{Edge, Window};
 use super::over::OverPlan;
+use super::session::SessionPlan;
 
 /// A view, compiled.
 #[derive(Debug)]
@@ -62,6 +63,10 @@ pub enum Operator {
     Join(Box<JoinPlan>),
     /// OVER, top-N, deduplication.
     Over(Box<OverPlan>),
+    /// SESSION windows.
+    Session(Box<SessionPlan>),
+    /// Rows wait until their window is closed.
+    Hold(HoldPlan),
 }
 
 /// A stateless step: a batch in, a batch out.
@@ -127,12 +132,20 @@ pub enum How {
     /// Rows without a key: each is kept with how often it is there.
     Count,
     /// Rows wait until their window is closed, then they are appended.
-    OnClose {
-        /// The window edge's position in the rows.
-        column: usize,
-        /// Which edge it is.
-        edge: Edge,
-        /// Whether no row can come for a window that is closed.
-        guarded: bool,
-    },
+    OnClose(HoldPlan),
+}
+
+/// Rows that wait until their window is closed.
+#[derive(Debug)]
+pub struct HoldPlan {
+    /// The window edge's position in the rows.
+    pub column: usize,
+    /// Which edge it is.
+    pub edge: Edge,
+    /// Whether no row can come for a window that is closed.
+    pub guarded: bool,
+    /// Whether rows are only added.
+    pub appends: bool,
+    /// The rows.
+    pub row: SchemaRef,
 }

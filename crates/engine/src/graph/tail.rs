@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch,
 };
-use datafusion::arrow::compute::{cast, filter_record_batch, not, take_record_batch};
+use datafusion::arrow::compute::{cast, filter_record_batch, not};
 use datafusion::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use pluvio_catalog::{ViewDef, ViewKind};
 use pluvio_keytables::{Commit, KeyTable, Span, SpanRetention, Store, fingerprints};
@@ -14,7 +14,7 @@ use pluvio_query::QueryError;
 
 use crate::compile::{Edge, How, Output, Window};
 use crate::operators::{
-    Arrangement, Delta, Epoch, StepRunner, batch_of, closed, consolidate, copies, gather, sum,
+    Delta, Epoch, HoldState, StepRunner, batch_of, closed, consolidate, copies, gather, sum, take_rows,
 };
 
 /// A view's rows and how changes get there.
@@ -30,7 +30,7 @@ pub struct Tail {
 
 enum Rows {
     Appended(Arc<Span>),
-    OnClose { span: Arc<Span>, waiting: Box<Arrangement>, column: usize, edge: Edge, guarded: bool },
+    OnClose { span: Arc<Span>, hold: Box<HoldState> },
     Replaced { table: Arc<KeyTable>, key: Vec<usize>, steps: StepRunner },
     Counted(Arc<KeyTable>),
 }
@@ -55,10 +55,8 @@ impl Tail {
             How::Replace { key, tail } => {
                 Rows::Replaced { table: table()?, key, steps: StepRunner::new(tail, store)? }
             }
-            How::OnClose { column, edge, guarded } => {
-                let key_types = [stored.field(column).data_type().clone()];
-                let waiting = Arrangement::open(store, name, &key_types, &visible, false)?;
-                Rows::OnClose { span: span()?, waiting: Box::new(waiting), column, edge, guarded }
+            How::OnClose(plan) => {
+                Rows::OnClose { span: span()?, hold: Box::new(HoldState::open(plan, store, name)?) }
             }
         };
         Ok(Self {
@@ -74,7 +72,7 @@ impl Tail {
     /// The windows whose end matters here.
     pub fn edge(&self) -> Option<Edge> {
         match &self.rows {
-            Rows::OnClose { edge, .. } => Some(*edge),
+            Rows::OnClose { hold, .. } => Some(hold.edge()),
             _ => None,
         }
     }
@@ -127,19 +125,10 @@ impl Tail {
         told: bool,
     ) -> Result<(u64, Vec<Delta>), QueryError> {
         match &self.rows {
-            Rows::Appended(_) => {
-                let conform = |delta: Delta| Ok(Delta::added(self.conform(&delta.rows)?));
-                let rows = deltas.into_iter().map(conform).collect::<Result<Vec<_>, QueryError>>()?;
-                let tell = if told { rows.clone() } else { Vec::new() };
-                Ok((self.append(commit, epoch.number, rows), tell))
-            }
-            Rows::OnClose { waiting, column, edge, guarded, .. } => {
-                let conform = |delta: Delta| Ok(delta.with_rows(self.conform(&delta.rows)?));
-                let deltas = deltas.into_iter().map(conform).collect::<Result<Vec<_>, QueryError>>()?;
-                let rows = wait(commit, epoch, waiting, (*column, *edge, *guarded), deltas)?;
-                let rows: Vec<Delta> = rows.into_iter().collect();
-                let tell = if told { rows.clone() } else { Vec::new() };
-                Ok((self.append(commit, epoch.number, rows), tell))
+            Rows::Appended(_) => self.append_all(commit, epoch.number, deltas, told),
+            Rows::OnClose { hold, .. } => {
+                let rows = hold.run(commit, epoch, deltas)?;
+                self.append_all(commit, epoch.number, rows.into_iter().collect(), told)
             }
             Rows::Replaced { table, key, steps } => {
                 self.expire(commit, epoch, table)?;
@@ -147,6 +136,19 @@ impl Tail {
             }
             Rows::Counted(table) => self.count(commit, table, deltas),
         }
+    }
+
+    fn append_all(
+        &self,
+        commit: &mut Commit,
+        epoch: u64,
+        deltas: Vec<Delta>,
+        told: bool,
+    ) -> Result<(u64, Vec<Delta>), QueryError> {
+        let conform = |delta: Delta| Ok(Delta::added(self.conform(&delta.rows)?));
+        let rows = deltas.into_iter().map(conform).collect::<Result<Vec<_>, QueryError>>()?;
+        let tell = if told { rows.clone() } else { Vec::new() };
+        Ok((self.append(commit, epoch, rows), tell))
     }
 
     /// Replaces rows by key.
@@ -253,43 +255,12 @@ impl Tail {
                 let rows = table.snapshot().batches(None)?;
                 let counted = |rows: &RecordBatch| {
                     let counts = rows.column(rows.num_columns() - 1).as_primitive::<Int64Type>();
-                    Ok(Delta::added(take_record_batch(&self.readable(rows)?, &copies(counts)?)?))
+                    Ok(Delta::added(take_rows(&self.readable(rows)?, &copies(counts)?)?))
                 };
                 rows.iter().map(counted).collect()
             }
         }
     }
-}
-
-/// Lets rows wait for their window's end; gives those whose window is closed now.
-fn wait(
-    commit: &mut Commit,
-    epoch: &mut Epoch,
-    waiting: &Arrangement,
-    (column, edge, guarded): (usize, Edge, bool),
-    deltas: Vec<Delta>,
-) -> Result<Option<Delta>, QueryError> {
-    let closed_at = |bound_us: i64| move |edges: &ArrayRef| closed(edges, edge, bound_us);
-    let mut given = None;
-    if let Some(bound_us) = epoch.closes(edge)
-        && let Some((at, rows)) = waiting.select(0, closed_at(bound_us))?
-    {
-        let all: UInt32Array = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
-        waiting.remove(commit, &at, &all)?;
-        let weights = rows.weights.clone().unwrap_or_else(|| vec![1; rows.len()].into());
-        given = Some(Delta::added(take_record_batch(&rows.rows, &copies(&weights)?)?));
-    }
-    let Some(mut delta) = gather(deltas)? else { return Ok(given) };
-    if let (Some(bound_us), false) = (epoch.bound_us, guarded) {
-        let late = closed(delta.rows.column(column), edge, bound_us)?;
-        if late.true_count() > 0 {
-            epoch.late(&delta.filter(&late)?);
-            delta = delta.filter(&not(&late)?)?;
-        }
-    }
-    let keys = [Arc::clone(delta.rows.column(column))];
-    waiting.apply(commit, epoch.number, &keys, &delta)?;
-    Ok(given)
 }
 
 /// The distinct rows of `all` that are not in `some`.

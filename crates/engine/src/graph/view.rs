@@ -11,7 +11,9 @@ use pluvio_query::tables::state_table_name;
 
 use super::tail::Tail;
 use crate::compile::{Edge, How, Node, Operator, ViewPlan, Window};
-use crate::operators::{AggregateState, Delta, Epoch, JoinState, OverState, StepRunner};
+use crate::operators::{
+    AggregateState, Delta, Epoch, HoldState, JoinState, OverState, SessionState, StepRunner,
+};
 
 /// A view of a running graph.
 pub struct View {
@@ -46,6 +48,8 @@ enum OperatorRunner {
     Aggregate(Box<AggregateState>),
     Join(Box<JoinState>),
     Over(Box<OverState>),
+    Session(Box<SessionState>),
+    Hold(Box<HoldState>),
 }
 
 impl View {
@@ -122,7 +126,7 @@ impl View {
         for node in &self.nodes {
             let mut inputs = node.inputs.iter().map(|input| given[*input].take().unwrap_or_default());
             let mut next = || inputs.next().unwrap_or_default();
-            let out = match &node.operator {
+            let mut out: Vec<Delta> = match &node.operator {
                 OperatorRunner::Read(read) => taken[*read].take().unwrap_or_default(),
                 OperatorRunner::Steps(steps) => {
                     let input = next();
@@ -138,7 +142,10 @@ impl View {
                     join.run(commit, epoch, left, next())?
                 }
                 OperatorRunner::Over(over) => over.run(commit, epoch, next())?,
+                OperatorRunner::Session(session) => session.run(commit, epoch, next())?,
+                OperatorRunner::Hold(hold) => hold.run(commit, epoch, next())?.into_iter().collect(),
             };
+            out.retain(|delta| delta.len() > 0);
             given.push(Some(out));
         }
         let out = given.pop().flatten().unwrap_or_default();
@@ -165,15 +172,18 @@ impl View {
 
     /// The windows whose end matters to it.
     pub fn edges(&self) -> impl Iterator<Item = Edge> {
-        let of = |node: &NodeRunner| -> Option<Window> {
+        let edge = |window: Window| window.edge;
+        let of = move |node: &NodeRunner| -> Option<Edge> {
             match &node.operator {
-                OperatorRunner::Aggregate(aggregate) => aggregate.window(),
-                OperatorRunner::Join(join) => join.window(),
-                OperatorRunner::Over(over) => over.window(),
+                OperatorRunner::Aggregate(aggregate) => aggregate.window().map(edge),
+                OperatorRunner::Join(join) => join.window().map(edge),
+                OperatorRunner::Over(over) => over.window().map(edge),
+                OperatorRunner::Session(session) => session.edge(),
+                OperatorRunner::Hold(hold) => Some(hold.edge()),
                 _ => None,
             }
         };
-        self.nodes.iter().filter_map(of).map(|window| window.edge).chain(self.tail.edge())
+        self.nodes.iter().filter_map(of).chain(self.tail.edge())
     }
 }
 
@@ -187,6 +197,10 @@ impl NodeRunner {
                 OperatorRunner::Aggregate(Box::new(AggregateState::open(*plan, store, name)?))
             }
             Operator::Join(plan) => OperatorRunner::Join(Box::new(JoinState::open(*plan, store, name)?)),
+            Operator::Session(plan) => {
+                OperatorRunner::Session(Box::new(SessionState::open(*plan, store, name)?))
+            }
+            Operator::Hold(plan) => OperatorRunner::Hold(Box::new(HoldState::open(plan, store, name)?)),
             Operator::Over(plan) => OperatorRunner::Over(Box::new(OverState::open(*plan, store, name)?)),
         };
         Ok(Self { operator, inputs: node.inputs })

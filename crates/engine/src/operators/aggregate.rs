@@ -17,9 +17,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::compute::kernels::numeric::{add_wrapping, sub_wrapping};
 use datafusion::arrow::compute::kernels::zip::zip;
-use datafusion::arrow::compute::{
-    cast, filter, filter_record_batch, is_null, kernels::nullif::nullif, not, take_record_batch,
-};
+use datafusion::arrow::compute::{cast, filter, filter_record_batch, is_null, kernels::nullif::nullif, not};
 use datafusion::arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use datafusion::common::cast::as_boolean_array;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
@@ -31,7 +29,7 @@ use pluvio_keytables::{Commit, KeyTable, Store};
 use pluvio_query::QueryError;
 
 use super::anew::Anew;
-use super::delta::{Delta, batch_of, consolidate, gather};
+use super::delta::{Delta, batch_of, consolidate, gather, take_rows};
 use super::distinct::DistinctState;
 use super::join::evaluate;
 use super::{Epoch, closed};
@@ -114,7 +112,7 @@ impl AggregateState {
                 in_time.push(delta);
             }
         }
-        if let Some(window) = self.plan.window
+        if let Some(window) = self.plan.window.filter(|_| !self.plan.whole)
             && let Some(bound_us) = epoch.closes(window.edge)
         {
             out.extend(self.close(commit, window, bound_us)?);
@@ -132,17 +130,6 @@ impl AggregateState {
             out.extend(self.emit(touched)?);
         }
         Ok(out)
-    }
-
-    /// The tables it keeps, with what each is for.
-    pub fn tables(&self) -> Vec<Arc<KeyTable>> {
-        match &self.kept {
-            Kept::Rows(rows) => vec![Arc::clone(rows.table().table())],
-            Kept::States(states) => {
-                let distinct = states.distinct.iter().flatten().map(|d| Arc::clone(d.table()));
-                std::iter::once(Arc::clone(&states.table)).chain(distinct).collect()
-            }
-        }
     }
 
     /// The rows whose window is not closed.
@@ -189,6 +176,9 @@ impl AggregateState {
             let all = self.result_batch(&keys, columns)?;
             Ok(if which.true_count() == which.len() { all } else { filter_record_batch(&all, which)? })
         };
+        if self.plan.whole {
+            return Ok(vec![Delta::added(rows(&after.1, &after.0)?)]);
+        }
         match self.plan.emission {
             Emission::OnClose => Ok(Vec::new()),
             Emission::Replace => {
@@ -246,6 +236,14 @@ impl AggregateState {
             true => results.iter().chain(keys).cloned().collect(),
             false => keys.iter().chain(results).cloned().collect(),
         };
+        let typed = |(column, field): (&ArrayRef, &Arc<datafusion::arrow::datatypes::Field>)| {
+            if column.data_type() == field.data_type() {
+                Ok(Arc::clone(column))
+            } else {
+                cast(column, field.data_type())
+            }
+        };
+        let columns = columns.iter().zip(self.result_schema.fields()).map(typed).collect::<Result<_, _>>()?;
         batch_of(&self.result_schema, columns, keys[0].len())
     }
 }
@@ -305,6 +303,13 @@ impl States {
                 }
                 taken_back[i].update_batch(&[go.values], &go.places, None, count)?;
             }
+        }
+        if plan.whole {
+            let states = added.iter_mut().map(|a| Ok(a.evaluate(EmitTo::All)?));
+            let none = BooleanArray::from(vec![false; count]);
+            let all = BooleanArray::from(vec![true; count]);
+            let after = states.collect::<Result<_, QueryError>>()?;
+            return Ok(Some(Touched { keys, before: (none, Vec::new()), after: (all, after) }));
         }
         let stored = self.table.lookup(&keys, None)?;
         let (before, states) = match &plan.upkeep {
@@ -514,7 +519,7 @@ fn parts(delta: &Delta) -> Result<Vec<(RecordBatch, i64)>, QueryError> {
     let repeated = |sign: i64| -> Result<(RecordBatch, i64), QueryError> {
         let times: Int64Array = weights.values().iter().map(|weight| (weight * sign).max(0)).collect();
         let places: UInt32Array = super::delta::copies(&times)?;
-        Ok((take_record_batch(&delta.rows, &places)?, sign))
+        Ok((take_rows(&delta.rows, &places)?, sign))
     };
     Ok(vec![repeated(1)?, repeated(-1)?])
 }

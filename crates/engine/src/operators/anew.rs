@@ -17,7 +17,7 @@ use pluvio_query::QueryError;
 
 use super::aggregate::{Touched, accumulators, constant_group};
 use super::arrangement::Arrangement;
-use super::delta::{Delta, batch_of, copies, gather, sum};
+use super::delta::{Delta, batch_of, copies, gather, sum, take_rows};
 use super::join::evaluate;
 use crate::compile::{AggregatePlan, Window};
 
@@ -46,9 +46,14 @@ impl Anew {
         let fields = fields.into_iter().enumerate().map(|(i, t)| Field::new(format!("c{i}"), t, true));
         let row: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let key_types: Vec<_> = plan.group_schema.fields().iter().map(|f| f.data_type().clone()).collect();
-        let rows = Arrangement::open(store, &format!("{name}/rows"), &key_types, &row, false)?;
+        let rows = match plan.whole {
+            true => Arrangement::nothing(&row),
+            false => Arrangement::open(store, &format!("{name}/rows"), &key_types, &row, false)?,
+        };
         let begun = match plan.constant {
-            true => Some(store.create_table(&format!("{name}/begun"), Arc::clone(&plan.group_schema), &[0])?),
+            true => {
+                Some(store.create_table(&format!("{name}/begun"), Arc::clone(&plan.group_schema), &[0])?)
+            }
             false => None,
         };
         Ok(Self { rows, begun, columns, row })
@@ -56,12 +61,7 @@ impl Anew {
 
     /// Whether nothing was given out yet.
     pub fn is_empty(&self) -> bool {
-        self.begun.as_ref().map_or_else(|| self.rows.table().is_empty(), |begun| begun.is_empty())
-    }
-
-    /// The table it keeps.
-    pub fn table(&self) -> &Arrangement {
-        &self.rows
+        self.begun.as_ref().map_or_else(|| self.rows.is_empty(), |begun| begun.is_empty())
     }
 
     /// Adds rows and takes rows back; the groups touched, before and after.
@@ -160,9 +160,7 @@ impl Anew {
         let mut there = vec![plan.constant; count];
         let rows = match delta {
             Some(delta) => match &delta.weights {
-                Some(weights) => {
-                    datafusion::arrow::compute::take_record_batch(&delta.rows, &copies(weights)?)?
-                }
+                Some(weights) => take_rows(&delta.rows, &copies(weights)?)?,
                 None => delta.rows.clone(),
             },
             None => {

@@ -22,7 +22,8 @@ const ROW_BYTES: i32 = 16;
 
 /// See the module.
 pub struct Arrangement {
-    table: Arc<KeyTable>,
+    /// `None` if nothing needs to be kept.
+    table: Option<Arc<KeyTable>>,
     keys: usize,
     appends: bool,
     row: SchemaRef,
@@ -64,12 +65,17 @@ impl Arrangement {
         let stored: SchemaRef = Arc::new(Schema::new(fields));
         let key: Vec<usize> = (0..=keys).collect();
         let table = store.create_grouped_table(name, Arc::clone(&stored), &key, keys)?;
-        Ok(Self { table, keys, appends, row: Arc::clone(row), stored })
+        Ok(Self { table: Some(table), keys, appends, row: Arc::clone(row), stored })
     }
 
-    /// The stored table.
-    pub fn table(&self) -> &Arc<KeyTable> {
-        &self.table
+    /// Keeps nothing: all rows of a key come in one epoch.
+    pub fn nothing(row: &SchemaRef) -> Self {
+        Self { table: None, keys: 0, appends: true, row: Arc::clone(row), stored: Arc::new(Schema::empty()) }
+    }
+
+    /// Whether no row is kept.
+    pub fn is_empty(&self) -> bool {
+        self.table.as_ref().is_none_or(|table| table.is_empty())
     }
 
     /// Where the rows' columns begin in the stored table.
@@ -79,8 +85,15 @@ impl Arrangement {
 
     /// All rows of these keys, as of the last commit.
     pub fn rows(&self, keys: &[ArrayRef]) -> Result<Found, QueryError> {
+        let Some(table) = &self.table else {
+            return Ok(Found {
+                probes: UInt32Array::from(Vec::<u32>::new()),
+                ids: Self::number(0, 0)?,
+                rows: Delta::added(RecordBatch::new_empty(Arc::clone(&self.row))),
+            });
+        };
         let projection: Vec<usize> = (self.keys..self.stored.fields().len()).collect();
-        let found = self.table.lookup_group(keys, Some(&projection))?;
+        let found = table.lookup_group(keys, Some(&projection))?;
         let ids = found.columns[0].as_fixed_size_binary().clone();
         let weights = (!self.appends).then(|| found.columns[1].as_primitive::<Int64Type>().clone());
         let columns = found.columns[self.first_column() - self.keys..].to_vec();
@@ -109,9 +122,7 @@ impl Arrangement {
         keys: &[ArrayRef],
         delta: &Delta,
     ) -> Result<(), QueryError> {
-        if delta.len() == 0 {
-            return Ok(());
-        }
+        let Some(table) = self.table.as_ref().filter(|_| delta.len() > 0) else { return Ok(()) };
         if self.appends {
             let ids = Self::number(epoch, delta.len())?;
             return self.add(commit, keys, &ids, &delta.rows);
@@ -120,7 +131,7 @@ impl Arrangement {
         let ids = fingerprints(delta.rows.columns(), delta.len())?;
         let mut at = keys.clone();
         at.push(Arc::new(ids.clone()));
-        let stored = self.table.lookup(&at, Some(&[self.keys + 1]))?;
+        let stored = table.lookup(&at, Some(&[self.keys + 1]))?;
         let before = stored.columns[0].as_primitive::<Int64Type>();
         let (mut set, mut gone, mut counts) = (Vec::new(), Vec::new(), Vec::new());
         for row in 0..delta.len() {
@@ -144,7 +155,7 @@ impl Arrangement {
             let mut columns = taken(&at, &set)?;
             columns.push(Arc::new(Int64Array::from(counts)));
             columns.extend(taken(delta.rows.columns(), &set)?);
-            commit.upsert(&self.table, RecordBatch::try_new(Arc::clone(&self.stored), columns)?);
+            commit.upsert(table, RecordBatch::try_new(Arc::clone(&self.stored), columns)?);
         }
         Ok(())
     }
@@ -157,10 +168,11 @@ impl Arrangement {
         ids: &FixedSizeBinaryArray,
         rows: &RecordBatch,
     ) -> Result<(), QueryError> {
+        let Some(table) = &self.table else { return Ok(()) };
         let mut columns = keys.to_vec();
         columns.push(Arc::new(ids.clone()));
         columns.extend(rows.columns().iter().cloned());
-        commit.upsert(&self.table, RecordBatch::try_new(Arc::clone(&self.stored), columns)?);
+        commit.upsert(table, RecordBatch::try_new(Arc::clone(&self.stored), columns)?);
         Ok(())
     }
 
@@ -171,8 +183,9 @@ impl Arrangement {
         at: &[ArrayRef],
         places: &UInt32Array,
     ) -> Result<(), QueryError> {
+        let Some(table) = &self.table else { return Ok(()) };
         let schema = Arc::new(self.stored.project(&(0..=self.keys).collect::<Vec<_>>())?);
-        commit.delete(&self.table, RecordBatch::try_new(schema, taken(at, places)?)?);
+        commit.delete(table, RecordBatch::try_new(schema, taken(at, places)?)?);
         Ok(())
     }
 
@@ -190,6 +203,20 @@ impl Arrangement {
         Ok((keys, Delta { rows, weights: summed.weights }))
     }
 
+    /// The columns of a row.
+    pub fn row(&self) -> &SchemaRef {
+        &self.row
+    }
+
+    /// As [`Self::select`], by a column of the row.
+    pub fn select_by(
+        &self,
+        column: usize,
+        mask: impl Fn(&ArrayRef) -> Result<datafusion::arrow::array::BooleanArray, QueryError>,
+    ) -> Result<Option<(Vec<ArrayRef>, Delta)>, QueryError> {
+        self.select(self.first_column() + column, mask)
+    }
+
     /// The stored rows for whose key column at `place` the mask is true: their
     /// keys and names, and the rows.
     pub fn select(
@@ -197,8 +224,9 @@ impl Arrangement {
         place: usize,
         mask: impl Fn(&ArrayRef) -> Result<datafusion::arrow::array::BooleanArray, QueryError>,
     ) -> Result<Option<(Vec<ArrayRef>, Delta)>, QueryError> {
+        let Some(table) = &self.table else { return Ok(None) };
         let mut found = Vec::new();
-        for batch in self.table.snapshot().batches(None)? {
+        for batch in table.snapshot().batches(None)? {
             let mask = mask(batch.column(place))?;
             if mask.true_count() > 0 {
                 found.push(datafusion::arrow::compute::filter_record_batch(&batch, &mask)?);

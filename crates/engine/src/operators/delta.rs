@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
 };
-use datafusion::arrow::compute::{concat, concat_batches, filter_record_batch, take, take_record_batch};
+use datafusion::arrow::compute::{concat, concat_batches, filter_record_batch, take};
 use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
 use pluvio_keytables::fingerprints;
 use pluvio_query::QueryError;
@@ -46,7 +46,7 @@ impl Delta {
     /// The rows at these places.
     pub fn take(&self, places: &UInt32Array) -> Result<Self, QueryError> {
         let weights = self.weights.as_ref().map(|weights| take_weights(weights, places)).transpose()?;
-        Ok(Self { rows: take_record_batch(&self.rows, places)?, weights })
+        Ok(Self { rows: take_rows(&self.rows, places)?, weights })
     }
 
     /// The rows for which `mask` is true.
@@ -90,6 +90,12 @@ pub fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Resu
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
+/// The rows at these places.
+pub fn take_rows(rows: &RecordBatch, places: &UInt32Array) -> Result<RecordBatch, QueryError> {
+    let columns = rows.columns().iter().map(|column| take(column, places, None));
+    batch_of(&rows.schema(), columns.collect::<Result<_, _>>()?, places.len())
+}
+
 /// All changes as one; `None` if there are none.
 pub fn gather(mut deltas: Vec<Delta>) -> Result<Option<Delta>, QueryError> {
     deltas.retain(|delta| delta.len() > 0);
@@ -129,7 +135,7 @@ pub fn sum(delta: Delta) -> Result<Delta, QueryError> {
     }
     let places: UInt32Array = kept.iter().map(|(row, _)| *row).collect();
     let weights = kept.iter().map(|(_, weight)| *weight).collect();
-    Ok(Delta { rows: take_record_batch(&delta.rows, &places)?, weights: Some(weights) })
+    Ok(Delta { rows: take_rows(&delta.rows, &places)?, weights: Some(weights) })
 }
 
 /// The places of a batch's rows, each as often as its weight says.

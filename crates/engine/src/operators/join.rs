@@ -20,7 +20,7 @@ use pluvio_keytables::{Commit, Store};
 use pluvio_query::QueryError;
 
 use super::arrangement::Arrangement;
-use super::delta::{Delta, batch_of, concat_arrays, consolidate, gather};
+use super::delta::{Delta, batch_of, concat_arrays, consolidate, gather, take_rows};
 use super::{Epoch, closed, truth};
 use crate::compile::{Half, JoinPlan, JoinSide};
 
@@ -55,15 +55,13 @@ impl JoinState {
     /// Opens what is kept under `name`.
     pub fn open(plan: JoinPlan, store: &Store, name: &str) -> Result<Self, QueryError> {
         let side = |which: &str, side: &JoinSide| {
+            if plan.whole {
+                return Ok(Arrangement::nothing(&side.row));
+            }
             Arrangement::open(store, &format!("{name}/{which}"), &plan.key_types, &side.row, side.appends)
         };
         let (left, right) = (side("left", &plan.left)?, side("right", &plan.right)?);
         Ok(Self { plan, left, right })
-    }
-
-    /// The tables it keeps.
-    pub fn tables(&self) -> [&Arrangement; 2] {
-        [&self.left, &self.right]
     }
 
     /// The window by which state goes.
@@ -104,7 +102,8 @@ impl JoinState {
         self.left.apply(commit, epoch.number, &left.keys, &left.delta)?;
         self.right.apply(commit, epoch.number, &right.keys, &right.delta)?;
         self.changes(&left, &right, count, &mut out)?;
-        if self.plan.left.appends && self.plan.right.appends && !self.takes_back() {
+        let appends = self.plan.left.appends && self.plan.right.appends;
+        if self.plan.whole || appends && !self.takes_back() {
             return Ok(out);
         }
         Ok(gather(out)?.map(consolidate).transpose()?.into_iter().collect())
@@ -320,8 +319,7 @@ impl JoinState {
         if !wanted || weighed.places.is_empty() {
             return Ok(());
         }
-        let rows =
-            datafusion::arrow::compute::take_record_batch(&rows.rows, &UInt32Array::from(weighed.places))?;
+        let rows = take_rows(&rows.rows, &UInt32Array::from(weighed.places))?;
         let delta = Delta { rows, weights: Some(weighed.weights.into()) };
         let delta = if self.plan.left.appends && self.plan.right.appends && !self.takes_back() {
             Delta::added(delta.rows)

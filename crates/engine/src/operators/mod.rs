@@ -9,9 +9,11 @@ mod anew;
 mod arrangement;
 mod delta;
 mod distinct;
+mod hold;
 mod join;
 mod lookup;
 mod over;
+mod session;
 mod steps;
 
 use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
@@ -20,10 +22,11 @@ use datafusion::common::cast::{as_boolean_array, as_timestamp_microsecond_array}
 use pluvio_query::QueryError;
 
 pub use aggregate::AggregateState;
-pub use arrangement::Arrangement;
-pub use delta::{Delta, batch_of, consolidate, copies, gather, sum};
+pub use delta::{Delta, batch_of, consolidate, copies, gather, sum, take_rows};
+pub use hold::HoldState;
 pub use join::JoinState;
 pub use over::OverState;
+pub use session::SessionState;
 use steps::concat;
 pub use steps::{StepRunner, isolate};
 

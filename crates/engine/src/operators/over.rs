@@ -10,9 +10,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, FixedSizeBinaryArray, RecordBatch, UInt32Array, UInt64Array,
 };
-use datafusion::arrow::compute::{
-    SortColumn, concat, lexsort_to_indices, not, partition, take, take_record_batch,
-};
+use datafusion::arrow::compute::{SortColumn, concat, lexsort_to_indices, not, partition, take};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::common::cast::as_fixed_size_binary_array;
 use datafusion::logical_expr::EmitTo;
@@ -22,7 +20,7 @@ use pluvio_keytables::{Commit, Store, fingerprints};
 use pluvio_query::QueryError;
 
 use super::arrangement::Arrangement;
-use super::delta::{Delta, batch_of, concat_arrays, consolidate, copies, gather, sum};
+use super::delta::{Delta, batch_of, concat_arrays, consolidate, copies, gather, sum, take_rows};
 use super::join::evaluate;
 use super::{Epoch, closed};
 use crate::compile::{OverPlan, RankFunction, RankKind};
@@ -53,14 +51,13 @@ struct Computed {
 impl OverState {
     /// Opens what is kept under `name`.
     pub fn open(plan: OverPlan, store: &Store, name: &str) -> Result<Self, QueryError> {
-        let rows =
-            Arrangement::open(store, &format!("{name}/rows"), &plan.key_types, &plan.row, plan.appends)?;
+        let rows = match plan.whole {
+            true => Arrangement::nothing(&plan.row),
+            false => {
+                Arrangement::open(store, &format!("{name}/rows"), &plan.key_types, &plan.row, plan.appends)?
+            }
+        };
         Ok(Self { plan, rows })
-    }
-
-    /// The table it keeps.
-    pub fn table(&self) -> &Arrangement {
-        &self.rows
     }
 
     /// The window by which state goes.
@@ -200,7 +197,7 @@ impl OverState {
         };
         let by_order = sorted(&order[..peers])?;
         let partitions = partition(&by_order[..1])?.ranges();
-        let mut taken = take_record_batch(&rows.rows, &from)?;
+        let mut taken = take_rows(&rows.rows, &from)?;
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.plan.functions.len());
         for function in &self.plan.functions {
             columns.push(match function {
@@ -219,7 +216,7 @@ impl OverState {
             let within: UInt32Array =
                 (0_u32..).zip(rank.values()).filter_map(|(i, rank)| (*rank <= limit).then_some(i)).collect();
             if within.len() < count {
-                taken = take_record_batch(&taken, &within)?;
+                taken = take_rows(&taken, &within)?;
                 columns = columns.iter().map(|c| take(c, &within, None)).collect::<Result<_, _>>()?;
                 from = datafusion::common::cast::as_uint32_array(&take(&from, &within, None)?)?.clone();
             }
@@ -267,7 +264,7 @@ impl OverState {
             let comes = UInt32Array::from(comes);
             let at = keys(new, &comes)?;
             let names = take(&new.names, &comes, None)?;
-            let rows = take_record_batch(&new.rows, &comes)?;
+            let rows = take_rows(&new.rows, &comes)?;
             self.rows.add(commit, &at, as_fixed_size_binary_array(&names)?, &rows)?;
         }
         Ok(())
@@ -282,7 +279,7 @@ fn repeated(
 ) -> Result<Rows, QueryError> {
     let partitions = take(partitions, places, None)?;
     Ok(Rows {
-        rows: take_record_batch(rows, places)?,
+        rows: take_rows(rows, places)?,
         partitions: datafusion::common::cast::as_uint32_array(&partitions)?.clone(),
         names: take(names, places, None)?,
     })

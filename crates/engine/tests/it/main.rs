@@ -7,5 +7,7 @@ mod compacted;
 mod crash;
 mod oracle;
 mod platform;
+mod queries;
+mod random_queries;
 mod slt;
 mod workload;

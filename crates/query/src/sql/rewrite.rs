@@ -85,6 +85,14 @@ fn window(tokens: &[TokenWithSpan], start: usize, out: &mut Vec<TokenWithSpan>, 
         out.push(name);
         i += 1;
     }
+    let mut keys = Vec::new();
+    if is_word(tokens, i, "partition") && is_word(tokens, i + 1, "by") {
+        i += 2;
+        while !(is(tokens, i, &Token::Comma) && is_word(tokens, i + 1, "descriptor")) && i < tokens.len() {
+            keys.extend(literal(tokens, i));
+            i += 1;
+        }
+    }
     if is(tokens, i, &Token::Comma)
         && is_word(tokens, i + 1, "descriptor")
         && is(tokens, i + 2, &Token::LParen)
@@ -94,6 +102,9 @@ fn window(tokens: &[TokenWithSpan], start: usize, out: &mut Vec<TokenWithSpan>, 
             out.push(column);
         }
         i += 5;
+        if !keys.is_empty() {
+            i += interval_then_keys(&tokens[i..], &keys, out);
+        }
     } else if is(tokens, i, &Token::Comma)
         && let Some(column) = literal(tokens, i + 1)
     {
@@ -102,6 +113,32 @@ fn window(tokens: &[TokenWithSpan], start: usize, out: &mut Vec<TokenWithSpan>, 
         i += 2;
     }
     i - start
+}
+
+/// Copies the arguments up to the closing bracket and the keys behind them;
+/// returns how many tokens it took.
+fn interval_then_keys(
+    tokens: &[TokenWithSpan],
+    keys: &[TokenWithSpan],
+    out: &mut Vec<TokenWithSpan>,
+) -> usize {
+    let mut depth = 0_usize;
+    let mut taken = 0;
+    for token in tokens {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 0 => break,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        out.push(token.clone());
+        taken += 1;
+    }
+    for key in keys {
+        out.push(TokenWithSpan { token: Token::Comma, span: key.span });
+        out.push(key.clone());
+    }
+    taken
 }
 
 fn literal(tokens: &[TokenWithSpan], i: usize) -> Option<TokenWithSpan> {

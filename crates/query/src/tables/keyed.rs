@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
-use datafusion::arrow::compute::{filter_record_batch, take_record_batch};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::arrow::compute::{filter_record_batch, take};
 use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Constraint, Constraints, ScalarValue};
@@ -88,8 +88,11 @@ impl KeyedProvider {
             let copies = rows.column(columns.len()).as_primitive::<Int64Type>().values();
             let times = |copies: &i64| usize::try_from(*copies).unwrap_or(0);
             let places = (0_u32..).zip(copies).flat_map(|(row, n)| std::iter::repeat_n(row, times(n)));
-            let rows = rows.project(&(0..columns.len()).collect::<Vec<_>>())?;
-            Ok(take_record_batch(&rows, &UInt32Array::from_iter_values(places))?)
+            let places = UInt32Array::from_iter_values(places);
+            let taken = rows.columns()[..columns.len()].iter().map(|column| take(column, &places, None));
+            let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
+            let schema = Arc::new(self.schema.project(columns)?);
+            Ok(RecordBatch::try_new_with_options(schema, taken.collect::<Result<_, _>>()?, &options)?)
         };
         rows.iter().map(copied).collect()
     }

@@ -17,6 +17,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::Resolver;
 use crate::functions::column;
+use crate::sessions::SessionEdge;
 use crate::windows::{WINDOW_END, WINDOW_START, Windows, interval_us};
 
 /// Which windows a table function makes.
@@ -42,15 +43,12 @@ impl WindowKind {
             Self::Tumble => "TUMBLE(TABLE name, DESCRIPTOR(column), INTERVAL size)",
             Self::Hop => "HOP(TABLE name, DESCRIPTOR(column), INTERVAL slide, INTERVAL size)",
             Self::Cumulate => "CUMULATE(TABLE name, DESCRIPTOR(column), INTERVAL step, INTERVAL size)",
-            Self::Session => "SESSION(TABLE name, DESCRIPTOR(column), INTERVAL gap)",
+            Self::Session => "SESSION(TABLE name PARTITION BY key, DESCRIPTOR(column), INTERVAL gap)",
         }
     }
 
     fn windows(self, intervals: &[i64]) -> Result<Windows> {
         let windows = match (self, intervals) {
-            (Self::Session, _) => {
-                return plan_err!("SESSION windows are not supported yet; use TUMBLE, HOP or CUMULATE");
-            }
             (Self::Tumble, [size]) => Windows::Tumble(*size),
             (Self::Hop, [slide, size]) => Windows::Hop { slide: *slide, size: *size },
             (Self::Cumulate, [step, size]) => Windows::Cumulate { step: *step, size: *size },
@@ -69,6 +67,34 @@ pub(crate) struct WindowTable {
 }
 
 impl WindowTable {
+    /// The table with the edges of its keys' sessions.
+    fn session(
+        &self,
+        table: LogicalPlanBuilder,
+        schema: &SchemaRef,
+        time: &str,
+        arguments: &[Expr],
+    ) -> Result<LogicalPlan> {
+        let Some((gap, keys)) = arguments.split_first() else {
+            return plan_err!("the arguments do not fit: it is {}", self.kind.spelling());
+        };
+        let gap_us = interval_us(gap)?;
+        if gap_us <= 0 {
+            return plan_err!("a session's gap must be longer than nothing");
+        }
+        let keys = keys.iter().map(|key| self.name(key)).collect::<Result<Vec<_>>>()?;
+        if let Some(missing) = keys.iter().find(|key| schema.field_with_name(key).is_err()) {
+            return plan_err!("PARTITION BY {missing}: there is no such column");
+        }
+        let edge =
+            |edge: SessionEdge| edge.call(column(time), gap_us, keys.iter().map(|key| column(key)).collect());
+        let (start, end) = (edge(SessionEdge::Start)?, edge(SessionEdge::End)?);
+        let (start, end) = (start.alias(WINDOW_START), end.alias(WINDOW_END));
+        let edges = [column(WINDOW_START), column(WINDOW_END)];
+        let columns = schema.fields().iter().map(|f| column(f.name()));
+        table.window([start, end])?.project(columns.chain(edges))?.build()
+    }
+
     fn name(&self, expression: &Expr) -> Result<String> {
         match expression {
             Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => {
@@ -86,8 +112,6 @@ impl TableFunctionImpl for WindowTable {
         };
         let name = self.name(table)?;
         let time = self.name(time)?;
-        let intervals = intervals.iter().map(interval_us).collect::<Result<Vec<_>>>()?;
-        let windows = self.kind.windows(&intervals)?;
         let Some(inner) = self.resolver.provider(&name) else {
             return plan_err!("there is no stream, table or view \"{name}\"");
         };
@@ -105,6 +129,12 @@ impl TableFunctionImpl for WindowTable {
         }
         let columns = || schema.fields().iter().map(|f| column(f.name()));
         let mut plan = LogicalPlanBuilder::scan(name.as_str(), provider_as_source(inner), None)?;
+        if self.kind == WindowKind::Session {
+            let plan = self.session(plan, &schema, &time, intervals)?;
+            return Ok(Arc::new(Windowed { schema: Arc::clone(plan.schema().inner()), plan }));
+        }
+        let intervals = intervals.iter().map(interval_us).collect::<Result<Vec<_>>>()?;
+        let windows = self.kind.windows(&intervals)?;
         if let Some(edges) = windows.several(&time) {
             let (_, edge) = edges.qualified_name();
             plan = plan.project(columns().chain([edges]))?.unnest_column(edge)?;

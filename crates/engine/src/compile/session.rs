@@ -1,0 +1,100 @@
+//! SESSION windows: the edges of each row's session, which move as rows come.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::logical_expr::Window as WindowNode;
+use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{cast, lit};
+use pluvio_query::QueryError;
+use pluvio_query::sessions::SessionEdge;
+use pluvio_query::windows::TIME_TYPE;
+
+use super::builder::{Builder, Built, storable};
+use super::expressions::physical;
+use super::join::loose;
+use super::origin::{Edge, Origin, origin_of};
+use super::plan::Operator;
+
+/// Sessions of rows by key.
+#[derive(Debug)]
+pub struct SessionPlan {
+    /// What rows of a session have in common; at least one, a constant if nothing.
+    pub keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// Types of the keys.
+    pub key_types: Vec<DataType>,
+    /// The rows' time.
+    pub time: Arc<dyn PhysicalExpr>,
+    /// The longest pause within a session, in microseconds.
+    pub gap_us: i64,
+    /// The columns that are computed, in their order.
+    pub edges: Vec<SessionEdge>,
+    /// Whether it is event time, so that a watermark ends sessions.
+    pub on_event_time: bool,
+    /// The input's columns.
+    pub row: SchemaRef,
+    /// The result.
+    pub schema: SchemaRef,
+}
+
+/// The node of sessions behind its input.
+pub fn session(
+    builder: &mut Builder,
+    built: &Built,
+    node: &WindowNode,
+    functions: &[&WindowFunction],
+) -> Result<Built, QueryError> {
+    if !built.appends {
+        return Err(QueryError::unsupported(
+            "SESSION over rows that may be taken back: make sessions before rows are grouped or joined",
+        ));
+    }
+    let input = node.input.schema();
+    let mut edges = Vec::with_capacity(functions.len());
+    let mut chosen = None;
+    for function in functions {
+        let Some((edge, time, gap_us)) = SessionEdge::of(function) else {
+            return Err(QueryError::unsupported(
+                "session windows stand alone: other OVER functions go around them",
+            ));
+        };
+        edges.push(edge);
+        chosen = Some((time, gap_us));
+    }
+    let Some((time, gap_us)) = chosen else { return Err(QueryError::invalid("a session without columns")) };
+    let on_event_time = origin_of(time, input, &built.origins) == Origin::Time;
+    let (mut keys, mut key_types) = (Vec::new(), Vec::new());
+    for expression in &functions[0].params.partition_by {
+        let expr = physical(expression, input)?;
+        let data_type = storable(&expr.data_type(input.as_arrow())?);
+        keys.push(cast(expr, input.as_arrow(), data_type.clone())?);
+        key_types.push(data_type);
+    }
+    if keys.is_empty() {
+        keys.push(lit(0_i8));
+        key_types.push(DataType::Int8);
+    }
+    let mut origins = built.origins.clone();
+    // A session ends whenever it ends: every instant may close one.
+    let end = Edge { to_end_us: 0, every_us: 1, on_event_time };
+    origins.extend(edges.iter().map(|edge| match edge {
+        SessionEdge::End => Origin::Edge(end),
+        SessionEdge::Start => Origin::Other,
+    }));
+    let schema = loose(node.schema.inner());
+    let plan = SessionPlan {
+        keys,
+        key_types,
+        time: cast(physical(time, input)?, input.as_arrow(), TIME_TYPE)?,
+        gap_us,
+        edges,
+        on_event_time,
+        row: loose(&built.schema),
+        schema: Arc::clone(&schema),
+    };
+    let place = builder.add(Operator::Session(Box::new(plan)), vec![built.node]);
+    let mut result = Built::new(place, schema, origins);
+    result.guarded = on_event_time;
+    Ok(result)
+}
