@@ -10,6 +10,7 @@ use super::Options;
 use super::columns::Columns;
 use super::command::{Command, CreateView, Text, identifier, next_position, word};
 use super::kafka;
+use super::rewrite::emit_on_window_close;
 use crate::QueryError;
 
 const IDLE_TIMEOUT_MS: i64 = 5_000;
@@ -181,12 +182,9 @@ fn view(parser: &mut Parser<'_>, text: &Text<'_>, name: String) -> Result<Comman
     let query_start = next_position(parser);
     let query = parser.parse_query()?;
     let query_text = text.sql[text.offset(query_start)..text.offset_before(parser)].to_owned();
-    let emit_on_window_close = word(parser, "emit");
-    if emit_on_window_close {
-        parser.expect_keyword(Keyword::ON)?;
-        if !(word(parser, "window") && word(parser, "close")) {
-            return Err(QueryError::invalid("expected EMIT ON WINDOW CLOSE").at(next_position(parser)));
-        }
+    let emit_on_window_close = parser.consume_token(&emit_on_window_close());
+    if !emit_on_window_close && word(parser, "emit") {
+        return Err(QueryError::invalid("expected EMIT ON WINDOW CLOSE").at(next_position(parser)));
     }
     Ok(Command::CreateView(CreateView {
         name,

@@ -2,12 +2,14 @@
 //!
 //! - `TABLE(TUMBLE(TABLE t, DESCRIPTOR(c), INTERVAL …))` and `TUMBLE(t, c, INTERVAL …)`
 //!   → `TUMBLE('t', 'c', INTERVAL …)`, a plain table function; the other windows alike;
+//! - `EMIT ON WINDOW CLOSE` → one token that cannot be an alias of what stands
+//!   before it;
 //! - `t FOR SYSTEM_TIME AS OF x` → `t`: joining a stream with a table is a lookup
 //!   as of the epoch's processing time anyway.
 //!
 //! Tokens keep their places, so errors still point into the user's text.
 
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 /// Applies every rewrite.
 pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
@@ -27,6 +29,13 @@ pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
         if is_window(&tokens, i) && (is_word(&tokens, i + 2, "table") || are_names(&tokens, i + 2)) {
             i += window(&tokens, i, &mut out, &mut depth);
+            continue;
+        }
+        if ["emit", "on", "window", "close"].iter().enumerate().all(|(n, word)| is_word(&tokens, i + n, word))
+        {
+            let span = Span::new(tokens[i].span.start, tokens[i + 3].span.end);
+            out.push(TokenWithSpan { token: emit_on_window_close(), span });
+            i += 4;
             continue;
         }
         if let Some(skipped) = system_time(&tokens, i) {
@@ -50,6 +59,11 @@ pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         i += 1;
     }
     out
+}
+
+/// What stands for `EMIT ON WINDOW CLOSE`.
+pub fn emit_on_window_close() -> Token {
+    Token::Placeholder("EMIT ON WINDOW CLOSE".to_owned())
 }
 
 fn is(tokens: &[TokenWithSpan], i: usize, token: &Token) -> bool {
