@@ -11,13 +11,13 @@ use datafusion::logical_expr::{Aggregate, Expr};
 use datafusion::physical_expr::aggregate::{
     AggregateExprBuilder, AggregateFunctionExpr, LoweredAggregate, LoweredAggregateBuilder,
 };
-use datafusion::physical_expr::expressions::{cast, lit};
+use datafusion::physical_expr::expressions::lit;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use pluvio_query::QueryError;
 
 use super::builder::{Builder, Built, Identity, storable};
-use super::expressions::physical;
-use super::origin::{Origin, Window, origin_of, window_of};
+use super::key::Key;
+use super::origin::{Origin, Window, window_of};
 use super::plan::Operator;
 
 /// One aggregate function.
@@ -149,33 +149,16 @@ impl AggregatePlan {
 pub fn aggregate(builder: &mut Builder, node: &Aggregate) -> Result<Built, QueryError> {
     let built = builder.build(&node.input)?;
     built.check_input("an aggregate")?;
-    let input = node.input.schema();
-    let mut groups = Vec::new();
-    let mut fields = Vec::new();
-    let mut origins = Vec::new();
-    for (i, expression) in node.group_expr.iter().enumerate() {
-        if matches!(expression, Expr::GroupingSet(_)) {
-            return Err(QueryError::unsupported(
-                "GROUPING SETS, ROLLUP and CUBE are not supported in a continuous query; write one view for each, or \
-                 UNION ALL",
-            ));
-        }
-        let physical = physical(expression, input)?;
-        let stored = storable(&physical.data_type(input.as_arrow())?);
-        groups.push(cast(physical, input.as_arrow(), stored.clone())?);
-        fields.push(Field::new(node.schema.field(i).name(), stored, true));
-        origins.push(match origin_of(expression, input, &built.origins) {
-            edge @ Origin::Edge(_) => edge,
-            _ => Origin::Other,
-        });
+    if node.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
+        return Err(QueryError::unsupported(
+            "GROUPING SETS, ROLLUP and CUBE are not supported in a continuous query; write one view for each, or \
+             UNION ALL",
+        ));
     }
-    let window = window_of(origins.iter().copied());
-    let constant = groups.is_empty();
-    if constant {
-        groups.push(lit(0_i8));
-        fields.push(Field::new("$all", DataType::Int8, true));
-    }
-    let group_schema = Arc::new(Schema::new(fields.clone()));
+    let mut key = Key::of(&node.group_expr, node.input.schema(), &built.origins)?;
+    let window = window_of(key.origins.iter().copied());
+    let constant = key.or_constant();
+    let group_schema = group_schema(node, &key, constant);
     let functions = |apart| node.aggr_expr.iter().map(move |e| function(e, node, apart));
     let mut chosen = functions(true).collect::<Result<Vec<_>, _>>()?;
     let (upkeep, helpers) = upkeep(&chosen, node, built.appends)?;
@@ -185,20 +168,14 @@ pub fn aggregate(builder: &mut Builder, node: &Aggregate) -> Result<Built, Query
         chosen = functions(false).collect::<Result<_, _>>()?;
     }
     let functions = chosen;
-    let results = functions.iter().map(|f| f.aggregate.field().as_ref().clone().with_nullable(true));
-    let fields: Vec<Field> = match constant {
-        true => results.chain(fields).collect(),
-        false => {
-            let logical = node.schema.fields()[..fields.len()].iter();
-            logical.map(|f| f.as_ref().clone().with_nullable(true)).chain(results).collect()
-        }
-    };
+    let schema = result_schema(node, &functions, &group_schema, constant);
+    let edge = |origin: &Origin| if let Origin::Edge(_) = origin { *origin } else { Origin::Other };
+    let mut origins: Vec<Origin> = key.origins.iter().map(edge).collect();
     origins.extend(functions.iter().map(|_| Origin::Other));
-    let schema = Arc::new(Schema::new(fields));
     let waits = builder.on_close && window.is_some() && !whole;
     builder.waits |= waits;
     let plan = AggregatePlan {
-        groups,
+        groups: key.columns,
         functions,
         helpers,
         upkeep,
@@ -221,6 +198,27 @@ pub fn aggregate(builder: &mut Builder, node: &Aggregate) -> Result<Built, Query
     result.identity = Some(identity);
     result.carried = carried.into_iter().collect();
     Ok(result)
+}
+
+/// The group columns as they are kept.
+fn group_schema(node: &Aggregate, key: &Key, constant: bool) -> SchemaRef {
+    let name = |i: usize| if constant { "$all" } else { node.schema.field(i).name() };
+    let fields = key.types.iter().enumerate().map(|(i, t)| Field::new(name(i), t.clone(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The result: group columns in the plan's types and functions, or functions and
+/// the constant group.
+fn result_schema(node: &Aggregate, functions: &[Function], groups: &SchemaRef, constant: bool) -> SchemaRef {
+    let results = functions.iter().map(|f| f.aggregate.field().as_ref().clone().with_nullable(true));
+    let fields: Vec<Field> = match constant {
+        true => results.chain(groups.fields().iter().map(|f| f.as_ref().clone())).collect(),
+        false => {
+            let logical = node.schema.fields()[..groups.fields().len()].iter();
+            logical.map(|f| f.as_ref().clone().with_nullable(true)).chain(results).collect()
+        }
+    };
+    Arc::new(Schema::new(fields))
 }
 
 /// How these functions follow their rows, and what must be computed for it.

@@ -241,14 +241,13 @@ impl Builder {
         check_steady(&built, &filter.predicate)?;
         let schema = filter.input.schema();
         for (node, limit) in rank_limits(&filter.predicate, schema, &built.origins) {
-            if let Operator::Over(over) = &mut self.nodes[node].operator {
-                if over.limit_to(limit)
-                    && let Some(identity) = &mut built.identity
-                {
-                    // With one row a partition, the partition is the key.
-                    identity.made.pop();
-                    identity.now.pop();
-                }
+            if let Operator::Over(over) = &mut self.nodes[node].operator
+                && over.limit_to(limit)
+                && let Some(identity) = &mut built.identity
+            {
+                // With one row a partition, the partition is the key.
+                identity.made.pop();
+                identity.now.pop();
             }
         }
         self.step(&mut built, Step::Filter(physical(&filter.predicate, schema)?));

@@ -6,12 +6,12 @@ use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::logical_expr::{Join, LogicalPlan};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{cast, lit};
 use pluvio_query::QueryError;
 
-use super::builder::{Builder, Built, Identity, storable};
+use super::builder::{Builder, Built, Identity};
 use super::expressions::physical;
-use super::origin::{Origin, Window, origin_of, window_of};
+use super::key::Key;
+use super::origin::{Origin, Window, window_of};
 use super::plan::Operator;
 
 /// What of a join is given out.
@@ -80,7 +80,6 @@ pub struct JoinPlan {
 
 /// The nodes of both sides, and the join.
 pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Built, QueryError> {
-    use JoinType::{Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
     if join.null_aware {
         return Err(QueryError::unsupported(
             "NOT IN (SELECT …) keeps nothing as soon as one NULL comes; write NOT EXISTS (SELECT … WHERE a = b)",
@@ -89,54 +88,36 @@ pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Bu
     let (mut left, mut right) = (builder.build(&join.left)?, builder.build(&join.right)?);
     left.check_input("a join")?;
     right.check_input("a join")?;
-    let (pairs, left_alone, right_alone, half) = match join.join_type {
-        Inner => (true, false, false, None),
-        Left => (true, true, false, None),
-        Right => (true, false, true, None),
-        Full => (true, true, true, None),
-        LeftSemi | RightSemi => (false, false, false, Some(Half::Semi)),
-        LeftAnti | RightAnti => (false, false, false, Some(Half::Anti)),
-        LeftMark | RightMark => (false, false, false, Some(Half::Mark)),
-    };
-    let exchanged = matches!(join.join_type, RightSemi | RightAnti | RightMark);
+    let kind = JoinKind::of(join.join_type);
+    let exchanged = matches!(join.join_type, JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark);
     let (left_schema, right_schema) = (join.left.schema(), join.right.schema());
-    let (mut left_keys, mut right_keys, mut key_types) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut left_origins, mut right_origins) = (Vec::new(), Vec::new());
-    for (l, r) in &join.on {
-        let (left_key, right_key) = (physical(l, left_schema)?, physical(r, right_schema)?);
-        let data_type = storable(&left_key.data_type(left_schema.as_arrow())?);
-        left_keys.push(cast(left_key, left_schema.as_arrow(), data_type.clone())?);
-        right_keys.push(cast(right_key, right_schema.as_arrow(), data_type.clone())?);
-        key_types.push(data_type);
-        left_origins.push(origin_of(l, left_schema, &left.origins));
-        right_origins.push(origin_of(r, right_schema, &right.origins));
-    }
+    let mut left_key = Key::of(join.on.iter().map(|(l, _)| l), left_schema, &left.origins)?;
+    let right_key = Key::of(join.on.iter().map(|(_, r)| r), right_schema, &right.origins)?;
+    let mut right_key = right_key.in_types(&left_key.types, right_schema)?;
     // An edge closes for both sides only if it is the same edge.
-    let edges = left_origins.iter().zip(&right_origins);
+    let edges = left_key.origins.iter().zip(&right_key.origins);
     let window = window_of(edges.map(|(l, r)| if l == r { *l } else { Origin::Other }));
     if let Some(window) = window {
         builder.hold(&mut left, window.edge);
         builder.hold(&mut right, window.edge);
     }
     let whole = window.is_some() && left.whole && right.whole;
-    if key_types.is_empty() {
-        left_keys.push(lit(0_i8));
-        right_keys.push(lit(0_i8));
-        key_types.push(DataType::Int8);
-    }
+    left_key.or_constant();
+    right_key.or_constant();
     let pair = left_schema.join(right_schema)?;
     let condition = join.filter.as_ref().map(|f| physical(f, &pair)).transpose()?;
-    let side = |keys, built: &Built| JoinSide {
-        keys,
+    let side = |key: Key, built: &Built| JoinSide {
+        keys: key.columns,
         row: loose(&built.schema),
         appends: built.appends,
         guarded: built.guarded,
     };
-    let (left_side, right_side) = (side(left_keys, &left), side(right_keys, &right));
+    let key_types = left_key.types.clone();
+    let (left_side, right_side) = (side(left_key, &left), side(right_key, &right));
     let (mine, other) = if exchanged { (right_side, left_side) } else { (left_side, right_side) };
     let schema = loose(plan.schema().inner());
     let compiled = JoinPlan {
-        kind: JoinKind { pairs, left_alone, right_alone, half },
+        kind,
         left: mine,
         right: other,
         exchanged,
@@ -149,24 +130,51 @@ pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Bu
         whole,
     };
     let node = builder.add(Operator::Join(Box::new(compiled)), vec![left.node, right.node]);
-    let origins = match join.join_type {
-        Inner | Left | Right | Full => left.origins.iter().chain(&right.origins).map(|o| plain(*o)).collect(),
-        LeftSemi | LeftAnti => left.origins.iter().map(|o| plain(*o)).collect(),
-        RightSemi | RightAnti => right.origins.iter().map(|o| plain(*o)).collect(),
-        LeftMark => left.origins.iter().map(|o| plain(*o)).chain([Origin::Other]).collect(),
-        RightMark => right.origins.iter().map(|o| plain(*o)).chain([Origin::Other]).collect(),
-    };
+    let origins = origins(join.join_type, &left, &right);
     let mut built = Built::new(node, schema, origins);
     built.appends = left.appends
         && right.appends
-        && (whole || join.join_type == Inner || matches!(half, Some(Half::Semi)));
+        && (whole || join.join_type == JoinType::Inner || matches!(kind.half, Some(Half::Semi)));
     built.whole = whole;
     built.guarded = window.is_some() || left.guarded && right.guarded;
-    built.identity = match half {
+    built.identity = match kind.half {
         None => both(&left, &right),
         Some(_) => visible(if exchanged { &right } else { &left }),
     };
     Ok(built)
+}
+
+impl JoinKind {
+    fn of(join_type: JoinType) -> Self {
+        use JoinType::{
+            Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi,
+        };
+        let (pairs, left_alone, right_alone, half) = match join_type {
+            Inner => (true, false, false, None),
+            Left => (true, true, false, None),
+            Right => (true, false, true, None),
+            Full => (true, true, true, None),
+            LeftSemi | RightSemi => (false, false, false, Some(Half::Semi)),
+            LeftAnti | RightAnti => (false, false, false, Some(Half::Anti)),
+            LeftMark | RightMark => (false, false, false, Some(Half::Mark)),
+        };
+        Self { pairs, left_alone, right_alone, half }
+    }
+}
+
+/// What the columns of a join are.
+fn origins(join_type: JoinType, left: &Built, right: &Built) -> Vec<Origin> {
+    use JoinType::{LeftAnti, LeftMark, LeftSemi, RightAnti, RightMark, RightSemi};
+    let (has_left, has_right) = match join_type {
+        LeftSemi | LeftAnti | LeftMark => (true, false),
+        RightSemi | RightAnti | RightMark => (false, true),
+        _ => (true, true),
+    };
+    let of = |side: &Built, wanted: bool| -> Vec<Origin> {
+        side.origins.iter().filter(|_| wanted).map(|origin| plain(*origin)).collect()
+    };
+    let mark = matches!(join_type, LeftMark | RightMark).then_some(Origin::Other);
+    of(left, has_left).into_iter().chain(of(right, has_right)).chain(mark).collect()
 }
 
 /// Ranks stand for their own node's rows only.

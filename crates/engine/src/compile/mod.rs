@@ -9,6 +9,7 @@ mod aggregate;
 mod builder;
 mod expressions;
 mod join;
+mod key;
 mod lookup;
 mod origin;
 mod output;

@@ -5,21 +5,22 @@ use std::sync::Arc;
 
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::DFSchema;
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, Window as WindowNode, WindowFunctionDefinition};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{cast, lit};
 use datafusion::physical_expr::window::WindowExpr;
 use datafusion::physical_planner::create_window_expr;
 use pluvio_query::QueryError;
 use pluvio_query::sessions::SessionEdge;
 
-use super::builder::{Builder, Built, Identity, storable};
+use super::builder::{Builder, Built, Identity};
 use super::expressions::physical;
 use super::join::loose;
-use super::origin::{Origin, Window, origin_of, window_of};
+use super::key::Key;
+use super::origin::{Origin, Window, window_of};
 use super::plan::Operator;
 use super::session::session;
 
@@ -110,37 +111,19 @@ pub fn window(builder: &mut Builder, node: &WindowNode) -> Result<Built, QueryEr
             "OVER clauses with different PARTITION BY or ORDER BY go into nested SELECTs in a continuous query",
         ));
     }
-    let (mut partition, mut key_types, mut origins) = (Vec::new(), Vec::new(), Vec::new());
-    for expression in &first.partition_by {
-        let expr = physical(expression, input)?;
-        let data_type = storable(&expr.data_type(input.as_arrow())?);
-        partition.push(cast(expr, input.as_arrow(), data_type.clone())?);
-        key_types.push(data_type);
-        origins.push(origin_of(expression, input, &built.origins));
-    }
-    let window = window_of(origins.into_iter());
+    let mut key = Key::of(&first.partition_by, input, &built.origins)?;
+    let window = window_of(key.origins.iter().copied());
     if let Some(window) = window {
         builder.hold(&mut built, window.edge);
     }
     let whole = built.whole && window.is_some();
-    let constant = partition.is_empty();
-    if constant {
-        partition.push(lit(0_i8));
-        key_types.push(DataType::Int8);
-    }
+    let constant = key.or_constant();
     let order = first.order_by.iter().map(|sort| {
         let options = SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first };
         Ok((physical(&sort.expr, input)?, options))
     });
     let order = order.collect::<Result<Vec<_>, QueryError>>()?;
-    let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-    let mut compiled = Vec::with_capacity(functions.len());
-    for (expression, function) in node.window_expr.iter().zip(&functions) {
-        compiled.push(match rank_of(function) {
-            Some(kind) => RankFunction::Rank(kind),
-            None => RankFunction::Other(create_window_expr(expression, input, &props, &context)?),
-        });
-    }
+    let compiled = compiled(node, &functions)?;
     let width = built.schema.fields().len();
     let place = builder.nodes.len();
     let mut all: Vec<Origin> = built.origins.clone();
@@ -150,15 +133,10 @@ pub fn window(builder: &mut Builder, node: &WindowNode) -> Result<Built, QueryEr
         _ => Origin::Other,
     }));
     let row_number = compiled.iter().position(|f| matches!(f, RankFunction::Rank(RankKind::RowNumber)));
-    let columns = first.partition_by.iter().map(|e| match e {
-        Expr::Column(column) => input.maybe_index_of_column(column),
-        _ => None,
-    });
-    let columns: Option<Vec<usize>> = columns.collect();
     let schema = loose(node.schema.inner());
     let plan = OverPlan {
-        partition,
-        key_types,
+        partition: key.columns,
+        key_types: key.types,
         order,
         functions: compiled,
         limit: None,
@@ -175,14 +153,34 @@ pub fn window(builder: &mut Builder, node: &WindowNode) -> Result<Built, QueryEr
     (result.whole, result.appends) = (whole, whole);
     // A row number tells rows of a partition apart. Of all rows together, one is
     // left once the number is bound to one: that is known then, not here.
-    result.identity = match (columns, row_number) {
-        (Some(mut columns), Some(number)) if !constant && ranks == 1 => {
-            columns.push(width + number);
-            Some(Identity::at(columns))
+    if let (Some(mut columns), Some(number), false, 1) =
+        (plain_columns(first, input), row_number, constant, ranks)
+    {
+        columns.push(width + number);
+        result.identity = Some(Identity::at(columns));
+    }
+    Ok(result)
+}
+
+/// The functions as they run.
+fn compiled(node: &WindowNode, functions: &[&WindowFunction]) -> Result<Vec<RankFunction>, QueryError> {
+    let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    let compile = |(expression, function): (&Expr, &&WindowFunction)| match rank_of(function) {
+        Some(kind) => Ok(RankFunction::Rank(kind)),
+        None => {
+            Ok(RankFunction::Other(create_window_expr(expression, node.input.schema(), &props, &context)?))
         }
+    };
+    node.window_expr.iter().zip(functions).map(compile).collect()
+}
+
+/// The columns of PARTITION BY, if it names nothing else.
+fn plain_columns(params: &WindowFunctionParams, input: &DFSchema) -> Option<Vec<usize>> {
+    let column = |e: &Expr| match e {
+        Expr::Column(column) => input.maybe_index_of_column(column),
         _ => None,
     };
-    Ok(result)
+    params.partition_by.iter().map(column).collect()
 }
 
 fn function_of(expression: &Expr) -> Result<&WindowFunction, QueryError> {

@@ -6,14 +6,15 @@ use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::logical_expr::Window as WindowNode;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{cast, lit};
+use datafusion::physical_expr::expressions::cast;
 use pluvio_query::QueryError;
 use pluvio_query::sessions::SessionEdge;
 use pluvio_query::windows::TIME_TYPE;
 
-use super::builder::{Builder, Built, storable};
+use super::builder::{Builder, Built};
 use super::expressions::physical;
 use super::join::loose;
+use super::key::Key;
 use super::origin::{Edge, Origin, origin_of};
 use super::plan::Operator;
 
@@ -64,17 +65,8 @@ pub fn session(
     }
     let Some((time, gap_us)) = chosen else { return Err(QueryError::invalid("a session without columns")) };
     let on_event_time = origin_of(time, input, &built.origins) == Origin::Time;
-    let (mut keys, mut key_types) = (Vec::new(), Vec::new());
-    for expression in &functions[0].params.partition_by {
-        let expr = physical(expression, input)?;
-        let data_type = storable(&expr.data_type(input.as_arrow())?);
-        keys.push(cast(expr, input.as_arrow(), data_type.clone())?);
-        key_types.push(data_type);
-    }
-    if keys.is_empty() {
-        keys.push(lit(0_i8));
-        key_types.push(DataType::Int8);
-    }
+    let mut key = Key::of(&functions[0].params.partition_by, input, &built.origins)?;
+    key.or_constant();
     let mut origins = built.origins.clone();
     // A session ends whenever it ends: every instant may close one.
     let end = Edge { to_end_us: 0, every_us: 1, on_event_time };
@@ -84,8 +76,8 @@ pub fn session(
     }));
     let schema = loose(node.schema.inner());
     let plan = SessionPlan {
-        keys,
-        key_types,
+        keys: key.columns,
+        key_types: key.types,
         time: cast(physical(time, input)?, input.as_arrow(), TIME_TYPE)?,
         gap_us,
         edges,

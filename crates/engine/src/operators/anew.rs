@@ -15,10 +15,11 @@ use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use pluvio_keytables::{Commit, KeyTable, Store, fingerprints};
 use pluvio_query::QueryError;
 
-use super::aggregate::{Touched, accumulators, constant_group};
+use super::aggregate::{Groups, Touched};
 use super::arrangement::Arrangement;
 use super::delta::{Delta, batch_of, copies, gather, sum, take_rows};
 use super::join::evaluate;
+use super::states::{accumulators, constant_group};
 use crate::compile::{AggregatePlan, Window};
 
 /// The kept rows: for each function its arguments, its filter and what it is
@@ -118,7 +119,7 @@ impl Anew {
         window: Window,
         bound_us: i64,
         results_too: bool,
-    ) -> Result<Option<(Vec<ArrayRef>, Vec<ArrayRef>)>, QueryError> {
+    ) -> Result<Option<Groups>, QueryError> {
         let closed = |edges: &ArrayRef| super::closed(edges, window.edge, bound_us);
         let Some((at, rows)) = self.rows.select(window.place, closed)? else { return Ok(None) };
         let all: UInt32Array = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();

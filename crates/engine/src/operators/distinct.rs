@@ -54,7 +54,7 @@ impl DistinctState {
         groups: &[ArrayRef],
         values: &ArrayRef,
         places: &[u32],
-        weights: Option<&[i64]>,
+        weights: &[i64],
     ) -> Result<(Seen, Seen), QueryError> {
         let place: ArrayRef = Arc::new(UInt32Array::from(places.to_vec()));
         let schema = Arc::new(Schema::new(vec![
@@ -62,8 +62,7 @@ impl DistinctState {
             Field::new("value", values.data_type().clone(), true),
         ]));
         let rows = batch_of(&schema, vec![place, Arc::clone(values)], places.len())?;
-        let weights = weights.map_or_else(|| vec![1; places.len()], <[i64]>::to_vec);
-        let each = sum(Delta { rows, weights: Some(weights.into()) })?;
+        let each = sum(Delta { rows, weights: Some(weights.to_vec().into()) })?;
         let place = each.rows.column(0).as_primitive::<datafusion::arrow::datatypes::UInt32Type>();
         let values = each.rows.column(1);
         let mut at = groups.iter().map(|group| take(group, place, None)).collect::<Result<Vec<_>, _>>()?;

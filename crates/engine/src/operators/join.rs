@@ -11,16 +11,13 @@ use datafusion::arrow::array::{
     Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array, new_null_array,
 };
 use datafusion::arrow::compute::{and, is_not_null, not, take};
-use datafusion::arrow::datatypes::{Field, Schema};
-use datafusion::logical_expr::EmitTo;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::aggregates::group_values::new_group_values;
-use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use pluvio_keytables::{Commit, Store};
 use pluvio_query::QueryError;
 
 use super::arrangement::Arrangement;
 use super::delta::{Delta, batch_of, concat_arrays, consolidate, gather, take_rows};
+use super::keys::number;
 use super::{Epoch, closed, truth};
 use crate::compile::{Half, JoinPlan, JoinSide};
 
@@ -98,7 +95,7 @@ impl JoinState {
         let (Some(mut left), Some(mut right)) = (left, right) else {
             return Err(QueryError::invalid("a join without inputs"));
         };
-        let count = number(&self.plan, &mut left, &mut right)?;
+        let count = number_both(&self.plan, &mut left, &mut right)?;
         self.left.apply(commit, epoch.number, &left.keys, &left.delta)?;
         self.right.apply(commit, epoch.number, &right.keys, &right.delta)?;
         self.changes(&left, &right, count, &mut out)?;
@@ -502,21 +499,12 @@ fn before(arrangement: &Arrangement, keys: &DistinctKeys) -> Result<Before, Quer
 }
 
 /// Gives every key of both sides a number; returns how many there are.
-fn number(plan: &JoinPlan, left: &mut Side, right: &mut Side) -> Result<usize, QueryError> {
-    let fields =
-        plan.key_types.iter().enumerate().map(|(i, t)| Field::new(format!("key{i}"), t.clone(), true));
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let mut groups = new_group_values(schema, &GroupOrdering::None)?;
-    let mut places = Vec::new();
-    let both: Vec<ArrayRef> =
-        left.keys.iter().zip(&right.keys).map(|(l, r)| concat_arrays(&[l, r])).collect::<Result<_, _>>()?;
-    groups.intern(&both, &mut places)?;
-    let ids: Vec<u32> = places.iter().map(|place| u32::try_from(*place).unwrap_or(u32::MAX)).collect();
-    let count = groups.len();
-    groups.emit(EmitTo::All)?;
+fn number_both(plan: &JoinPlan, left: &mut Side, right: &mut Side) -> Result<usize, QueryError> {
+    let both = left.keys.iter().zip(&right.keys).map(|(l, r)| concat_arrays(&[l, r]));
+    let (keys, ids) = number(&plan.key_types, &both.collect::<Result<Vec<_>, _>>()?)?;
     let (l, r) = ids.split_at(left.delta.len());
     (left.ids, right.ids) = (l.to_vec(), r.to_vec());
-    Ok(count)
+    Ok(keys[0].len())
 }
 
 /// Expressions over a batch, as arrays.

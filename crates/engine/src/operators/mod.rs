@@ -11,9 +11,11 @@ mod delta;
 mod distinct;
 mod hold;
 mod join;
+mod keys;
 mod lookup;
 mod over;
 mod session;
+mod states;
 mod steps;
 
 use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};

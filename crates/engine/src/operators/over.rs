@@ -13,15 +13,13 @@ use datafusion::arrow::array::{
 use datafusion::arrow::compute::{SortColumn, concat, lexsort_to_indices, not, partition, take};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::common::cast::as_fixed_size_binary_array;
-use datafusion::logical_expr::EmitTo;
-use datafusion::physical_plan::aggregates::group_values::new_group_values;
-use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use pluvio_keytables::{Commit, Store, fingerprints};
 use pluvio_query::QueryError;
 
 use super::arrangement::Arrangement;
 use super::delta::{Delta, batch_of, concat_arrays, consolidate, copies, gather, sum, take_rows};
 use super::join::evaluate;
+use super::keys::number;
 use super::{Epoch, closed};
 use crate::compile::{OverPlan, RankFunction, RankKind};
 
@@ -93,7 +91,7 @@ impl OverState {
         if delta.len() == 0 {
             return Ok(Vec::new());
         }
-        let (touched, numbers) = self.number(&keys)?;
+        let (touched, numbers) = number(&self.plan.key_types, &keys)?;
         let found = self.rows.rows(&touched)?;
         let old = match &found.rows.weights {
             None => Rows {
@@ -127,18 +125,6 @@ impl OverState {
         }
         let changes = gather(vec![Delta::taken_back(before.rows), Delta::added(after.rows)])?;
         Ok(changes.map(consolidate).transpose()?.into_iter().filter(|delta| delta.len() > 0).collect())
-    }
-
-    /// Gives each distinct key a number: the keys, and each row's number.
-    fn number(&self, keys: &[ArrayRef]) -> Result<(Vec<ArrayRef>, Vec<u32>), QueryError> {
-        let fields = self.plan.key_types.iter().enumerate();
-        let fields = fields.map(|(i, t)| Field::new(format!("key{i}"), t.clone(), true));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let mut groups = new_group_values(schema, &GroupOrdering::None)?;
-        let mut places = Vec::new();
-        groups.intern(keys, &mut places)?;
-        let numbers = places.iter().map(|place| u32::try_from(*place).unwrap_or(u32::MAX)).collect();
-        Ok((groups.emit(EmitTo::All)?, numbers))
     }
 
     /// The rows after changes that may take some back.

@@ -15,9 +15,6 @@ use datafusion::arrow::array::{
 use datafusion::arrow::compute::{SortColumn, lexsort_to_indices, take};
 use datafusion::arrow::datatypes::{Field, Schema, TimestampMicrosecondType};
 use datafusion::common::cast::as_uint32_array;
-use datafusion::logical_expr::EmitTo;
-use datafusion::physical_plan::aggregates::group_values::new_group_values;
-use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use pluvio_keytables::{Commit, Store};
 use pluvio_query::QueryError;
 use pluvio_query::sessions::{SessionEdge, sessions};
@@ -27,6 +24,7 @@ use super::Epoch;
 use super::arrangement::Arrangement;
 use super::delta::{Delta, batch_of, consolidate, copies, gather, take_rows};
 use super::join::evaluate;
+use super::keys::number;
 use crate::compile::{Edge, SessionPlan};
 
 /// Sessions and the rows of open ones.
@@ -72,7 +70,7 @@ impl SessionState {
         }
         let mut new = self.timed(&delta.rows)?;
         let mut keys = evaluate(&self.plan.keys, &delta.rows)?;
-        let (touched, mut numbers) = self.number(&keys)?;
+        let (touched, mut numbers) = number(&self.plan.key_types, &keys)?;
         let old = self.open_rows(&touched, &ended)?;
         let before = self.edges(&old)?;
         let mut all = old.and(&new, &numbers)?;
@@ -110,7 +108,7 @@ impl SessionState {
             Ok(BooleanArray::from_unary(times, |time| time.saturating_add(self.plan.gap_us) <= bound_us))
         };
         let Some((at, _)) = self.rows.select_by(last, may_have_ended)? else { return Ok(names) };
-        let (touched, _) = self.number(&at[..self.plan.keys.len()])?;
+        let (touched, _) = number(&self.plan.key_types, &at[..self.plan.keys.len()])?;
         let found = self.rows.rows(&touched)?;
         let rows = Rows { rows: found.rows.rows, keys: found.probes };
         let gone: UInt32Array = (0_u32..)
@@ -149,18 +147,6 @@ impl SessionState {
         let time = self.plan.time.evaluate(rows)?.into_array(rows.num_rows())?;
         let columns = rows.columns()[..width].iter().cloned().chain([time]).collect();
         batch_of(self.rows.row(), columns, rows.num_rows())
-    }
-
-    /// Gives each distinct key a number: the keys, and each row's number.
-    fn number(&self, keys: &[ArrayRef]) -> Result<(Vec<ArrayRef>, Vec<u32>), QueryError> {
-        let fields = self.plan.key_types.iter().enumerate();
-        let fields = fields.map(|(i, t)| Field::new(format!("key{i}"), t.clone(), true));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let mut groups = new_group_values(schema, &GroupOrdering::None)?;
-        let mut places = Vec::new();
-        groups.intern(keys, &mut places)?;
-        let numbers = places.iter().map(|place| u32::try_from(*place).unwrap_or(u32::MAX)).collect();
-        Ok((groups.emit(EmitTo::All)?, numbers))
     }
 
     /// The edges of each row's session.
