@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::KafkaDef;
@@ -113,6 +113,10 @@ pub struct StreamDef {
     pub require: Option<String>,
     /// Event time, if declared.
     pub watermark: Option<Watermark>,
+    /// The column that holds when an event is processed, if there is one: the last
+    /// for readers, and no part of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processing_time: Option<String>,
     /// After how long without events a partition stops holding the watermark
     /// back, in milliseconds.
     pub idle_timeout_ms: i64,
@@ -296,6 +300,15 @@ impl StreamDef {
     /// The decoded columns as an Arrow schema.
     pub fn schema(&self) -> SchemaRef {
         arrow_schema(&self.columns)
+    }
+
+    /// The columns that readers see.
+    pub fn readable_schema(&self) -> SchemaRef {
+        let mut columns = self.columns.clone();
+        let data_type = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let column = |name: &String| Column { name: name.clone(), data_type, nullable: false };
+        columns.extend(self.processing_time.as_ref().map(column));
+        arrow_schema(&columns)
     }
 }
 

@@ -3,9 +3,10 @@
 //! same rows.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use pluvio_catalog::{DecodePolicy, FormatDef, StreamDef};
 use pluvio_eventlog::StoredBatch;
 use pluvio_formats::{CsvOptions, Decoder, Format, OnError};
@@ -44,6 +45,23 @@ pub struct Decoded {
     /// When the batches were appended and how many events each has: (Unix
     /// milliseconds, events). Empty entries for batches read from disk.
     pub appended: Vec<(i64, u32)>,
+}
+
+/// Rows with the instant of their processing, if the stream has a column for it.
+///
+/// # Errors
+/// Never, for rows of this stream.
+pub fn with_processing_time(
+    stream: &StreamDef,
+    rows: RecordBatch,
+    at_us: i64,
+) -> Result<RecordBatch, QueryError> {
+    if stream.processing_time.is_none() {
+        return Ok(rows);
+    }
+    let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![at_us; rows.num_rows()]));
+    let columns = rows.columns().iter().cloned().chain([at]).collect();
+    Ok(RecordBatch::try_new(stream.readable_schema(), columns)?)
 }
 
 /// Decodes the events of one stream. Keeps its buffers between calls.

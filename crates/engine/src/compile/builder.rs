@@ -148,9 +148,11 @@ impl Builder {
 
     fn scan(&mut self, scan: &TableScan) -> Result<Built, QueryError> {
         let provider = source_as_provider(&scan.source)?;
+        let mut processing = None;
         let (name, is_stream, time, key) = if let Some(stream) = provider.downcast_ref::<StreamProvider>() {
-            let time = stream.stream().watermark.as_ref().map(|w| w.column.clone());
-            (stream.stream().name.clone(), true, time, None)
+            let stream = stream.stream();
+            processing = stream.processing_time.clone();
+            (stream.name.clone(), true, stream.watermark.as_ref().map(|w| w.column.clone()), None)
         } else if let Some(view) = provider.downcast_ref::<AppendProvider>() {
             (view.name().to_owned(), false, view.time_column().map(str::to_owned), None)
         } else if let Some(table) = provider.downcast_ref::<KeyedProvider>() {
@@ -167,7 +169,11 @@ impl Builder {
             return Err(QueryError::unsupported(message));
         };
         let schema = provider.schema();
-        let origin = |name: &str| if Some(name) == time.as_deref() { Origin::Time } else { Origin::Other };
+        let origin = |name: &str| match Some(name) {
+            of if of == time.as_deref() => Origin::Time,
+            of if of == processing.as_deref() => Origin::Processing,
+            _ => Origin::Other,
+        };
         let origins = schema.fields().iter().map(|f| origin(f.name())).collect();
         self.reads.push(Read { name, is_stream, steps: Vec::new() });
         let node = self.add(Operator::Read(self.reads.len() - 1), Vec::new());

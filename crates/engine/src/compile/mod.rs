@@ -26,10 +26,10 @@ use pluvio_query::{QueryError, ViewShape};
 pub use aggregate::{Additive, AggregatePlan, Emission, Function, Upkeep};
 pub use join::{Half, JoinPlan, JoinSide, loose};
 pub use lookup::{Lookup, LookupJoin};
-pub use origin::{Edge, Window};
+pub use origin::{Edge, Window, WindowClock};
 pub use over::{OverPlan, RankFunction, RankKind};
 pub use plan::{HoldPlan, How, Node, Operator, Output, Step, Unnest, ViewPlan};
-pub use session::SessionPlan;
+pub use session::{SessionPlan, end_of};
 
 /// Compiles a view's plan.
 ///

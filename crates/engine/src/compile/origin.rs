@@ -12,12 +12,20 @@ pub struct Edge {
     pub to_end_us: i64,
     /// Windows end at the multiples of this since 1970, in microseconds.
     pub every_us: i64,
-    /// Whether windows are of the stream's event time, so that a watermark
-    /// closes them.
-    pub on_event_time: bool,
+    /// What closes these windows; `None` for windows of any other column.
+    pub clock: Option<WindowClock>,
 }
 
-/// The column of an operator's key that is a window's edge on event time: state
+/// What closes windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowClock {
+    /// The watermark, for windows of the stream's event time.
+    Event,
+    /// The clock, for windows of processing time.
+    Processing,
+}
+
+/// The column of an operator's key that is the edge of a window: state
 /// of closed windows goes, and rows that come for them are late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
@@ -32,6 +40,8 @@ pub struct Window {
 pub enum Origin {
     /// The stream's event time, passed through.
     Time,
+    /// The instant of processing.
+    Processing,
     /// An edge of a window.
     Edge(Edge),
     /// A list of such edges.
@@ -43,10 +53,19 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The edge on event time that it is.
-    pub fn event_edge(self) -> Option<Edge> {
+    /// The edge that it is, if windows with this edge are closed some time.
+    pub fn closing_edge(self) -> Option<Edge> {
         match self {
-            Self::Edge(edge) if edge.on_event_time => Some(edge),
+            Self::Edge(edge) if edge.clock.is_some() => Some(edge),
+            _ => None,
+        }
+    }
+
+    /// What closes windows of this column.
+    pub fn clock(self) -> Option<WindowClock> {
+        match self {
+            Self::Time => Some(WindowClock::Event),
+            Self::Processing => Some(WindowClock::Processing),
             _ => None,
         }
     }
@@ -54,7 +73,7 @@ impl Origin {
 
 /// The first edge on event time among the columns of a key.
 pub fn window_of(key: impl Iterator<Item = Origin>) -> Option<Window> {
-    key.enumerate().find_map(|(place, origin)| Some(Window { place, edge: origin.event_edge()? }))
+    key.enumerate().find_map(|(place, origin)| Some(Window { place, edge: origin.closing_edge()? }))
 }
 
 /// The origin of an expression over columns with these origins.
@@ -66,7 +85,11 @@ pub fn origin_of(expression: &Expr, schema: &DFSchema, origins: &[Origin]) -> Or
             None => Origin::Other,
         },
         Expr::Cast(cast) => match origin_of(&cast.expr, schema, origins) {
-            known @ (Origin::Time | Origin::Edge(_)) if is_time(cast.field.data_type()) => known,
+            known @ (Origin::Time | Origin::Processing | Origin::Edge(_))
+                if is_time(cast.field.data_type()) =>
+            {
+                known
+            }
             rank @ Origin::Rank(_) => rank,
             _ => Origin::Other,
         },
@@ -86,7 +109,7 @@ fn is_time(data_type: &DataType) -> bool {
 
 /// What a window function makes of a column.
 fn edge_of(function: WindowFunction, of: Origin, constants: &[i64]) -> Origin {
-    let edge = |to_end_us, every_us| Edge { to_end_us, every_us, on_event_time: of == Origin::Time };
+    let edge = |to_end_us, every_us| Edge { to_end_us, every_us, clock: of.clock() };
     match (function, constants) {
         (WindowFunction::TumbleStart, [size]) => Origin::Edge(edge(*size, *size)),
         (WindowFunction::TumbleEnd, [size]) => Origin::Edge(edge(0, *size)),

@@ -35,7 +35,7 @@ pub fn finish(mut builder: Builder, root: Built) -> Result<ViewPlan, QueryError>
         for (i, place) in identity.now.iter().enumerate() {
             let origin = root.origins.get(*place).copied();
             let edge =
-                origin.or_else(|| Some(root.carried.get(*place - visible)?.1)).and_then(Origin::event_edge);
+                origin.or_else(|| Some(root.carried.get(*place - visible)?.1)).and_then(Origin::closing_edge);
             window = window.or(edge.map(|edge| Window { place: i, edge }));
             key.push(match *place < visible {
                 true => *place,
@@ -71,7 +71,7 @@ fn close(builder: &Builder, root: &Built) -> Result<How, QueryError> {
     if root.appends && builder.waits {
         return Ok(How::Append);
     }
-    let edge = root.origins.iter().enumerate().find_map(|(i, o)| Some((i, o.event_edge()?)));
+    let edge = root.origins.iter().enumerate().find_map(|(i, o)| Some((i, o.closing_edge()?)));
     let Some((column, edge)) = edge else {
         return Err(QueryError::invalid(
             "EMIT ON WINDOW CLOSE needs a window's end among the columns or in GROUP BY: window_end (or, but for \

@@ -15,8 +15,11 @@ use super::builder::{Builder, Built};
 use super::expressions::physical;
 use super::join::loose;
 use super::key::Key;
-use super::origin::{Edge, Origin, origin_of};
+use super::origin::{Edge, Origin, WindowClock, origin_of};
 use super::plan::Operator;
+
+/// How often sessions of processing time are looked at.
+const PROCESSING_EVERY_US: i64 = 100_000;
 
 /// Sessions of rows by key.
 #[derive(Debug)]
@@ -31,12 +34,19 @@ pub struct SessionPlan {
     pub gap_us: i64,
     /// The columns that are computed, in their order.
     pub edges: Vec<SessionEdge>,
-    /// Whether it is event time, so that a watermark ends sessions.
-    pub on_event_time: bool,
+    /// What ends sessions.
+    pub clock: Option<WindowClock>,
     /// The input's columns.
     pub row: SchemaRef,
     /// The result.
     pub schema: SchemaRef,
+}
+
+/// The end of sessions: they end whenever they end, so that every watermark may
+/// close one. The clock is looked at every so often.
+pub fn end_of(clock: Option<WindowClock>) -> Edge {
+    let every_us = if clock == Some(WindowClock::Processing) { PROCESSING_EVERY_US } else { 1 };
+    Edge { to_end_us: 0, every_us, clock }
 }
 
 /// The node of sessions behind its input.
@@ -64,12 +74,11 @@ pub fn session(
         chosen = Some((time, gap_us));
     }
     let Some((time, gap_us)) = chosen else { return Err(QueryError::invalid("a session without columns")) };
-    let on_event_time = origin_of(time, input, &built.origins) == Origin::Time;
+    let clock = origin_of(time, input, &built.origins).clock();
     let mut key = Key::of(&functions[0].params.partition_by, input, &built.origins)?;
     key.or_constant();
     let mut origins = built.origins.clone();
-    // A session ends whenever it ends: every instant may close one.
-    let end = Edge { to_end_us: 0, every_us: 1, on_event_time };
+    let end = end_of(clock);
     origins.extend(edges.iter().map(|edge| match edge {
         SessionEdge::End => Origin::Edge(end),
         SessionEdge::Start => Origin::Other,
@@ -81,12 +90,12 @@ pub fn session(
         time: cast(physical(time, input)?, input.as_arrow(), TIME_TYPE)?,
         gap_us,
         edges,
-        on_event_time,
+        clock,
         row: loose(&built.schema),
         schema: Arc::clone(&schema),
     };
     let place = builder.add(Operator::Session(Box::new(plan)), vec![built.node]);
     let mut result = Built::new(place, schema, origins);
-    result.guarded = on_event_time;
+    result.guarded = clock.is_some();
     Ok(result)
 }

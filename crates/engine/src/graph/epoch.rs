@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pluvio_keytables::{Commit, Span, SpanRetention, Store};
+use pluvio_query::source::with_processing_time;
 use pluvio_query::{EpochStatus, QueryError, dead_letters};
 
 use super::intake::{self, Intake};
@@ -12,7 +13,7 @@ use super::source::{Source, Taken};
 use super::view::View;
 use super::{GraphSpec, dead_letters_name};
 use crate::compile::ViewPlan;
-use crate::operators::{Delta, Epoch};
+use crate::operators::{Bounds, Delta, Epoch};
 
 /// Bytes of dead letters a graph keeps.
 const DEAD_LETTER_BYTES: u64 = 16 << 20;
@@ -83,6 +84,7 @@ impl Pipeline {
                 if views[i].reads[read].is_stream {
                     own.extend(place(&name));
                 } else if let Some(upstream) = views.iter().position(|view| view.name == name) {
+                    views[i].direct &= views[upstream].direct;
                     views[upstream].downstream.push((i, read));
                     of.extend(&streams[upstream]);
                 }
@@ -155,12 +157,13 @@ impl Pipeline {
     }
 
     /// Whether windows are due with the partitions as they are now.
-    pub fn closes(&self, now_us: u64) -> bool {
+    pub fn closes(&self, now_us: i64, monotonic_us: u64) -> bool {
         let watermarks: Vec<Option<i64>> =
-            self.intakes.iter().map(|intake| intake.watermark_us(&self.sources, now_us)).collect();
+            self.intakes.iter().map(|intake| intake.watermark_us(&self.sources, monotonic_us)).collect();
+        let instant_us = self.instant_us(now_us);
         (0..self.views.len()).any(|view| {
             let bound_us = self.watermark_us(view, &watermarks);
-            let epoch = self.at(view, bound_us, 0);
+            let epoch = self.at(view, bound_us, instant_us, 0);
             self.views[view].edges().any(|edge| epoch.closes(edge).is_some())
         })
     }
@@ -173,9 +176,19 @@ impl Pipeline {
         with_time.map(|(_, watermark)| *watermark).min().flatten()
     }
 
-    fn at(&self, view: usize, bound_us: Option<i64>, number: u64) -> Epoch {
-        let before = self.records[view].closed_us;
-        Epoch { number, bound_us: bound_us.max(before), bound_before_us: before, ..Epoch::default() }
+    /// The instant of processing at `now_us`, if a stream wants to know; it never
+    /// goes back.
+    fn instant_us(&self, now_us: i64) -> Option<i64> {
+        let wanted = self.sources.iter().any(|source| source.stream().processing_time.is_some());
+        let before = self.records.iter().filter_map(|record| record.processed_us).max();
+        wanted.then(|| now_us.max(before.unwrap_or(i64::MIN)))
+    }
+
+    fn at(&self, view: usize, watermark_us: Option<i64>, instant_us: Option<i64>, number: u64) -> Epoch {
+        let record = &self.records[view];
+        let event = Bounds::to(watermark_us, record.closed_us);
+        let processing = Bounds::to(instant_us, record.processed_us);
+        Epoch { number, event, processing, ..Epoch::default() }
     }
 
     /// Runs an epoch up to its commit, which the caller makes.
@@ -187,7 +200,8 @@ impl Pipeline {
         monotonic_us: u64,
     ) -> Result<Done, QueryError> {
         let number = self.epoch + 1;
-        let mut taking = self.take(rows_max)?;
+        let instant_us = self.instant_us(now_us);
+        let mut taking = self.take(rows_max, instant_us)?;
         let mut records = self.records.clone();
         // By the watermark of the epoch before: what belongs to its windows is in
         // the state, and this epoch's rows for them are late.
@@ -196,25 +210,19 @@ impl Pipeline {
         let mut letters = std::mem::take(&mut taking.outputs.dead_letters);
         let mut rows = 0;
         for (i, view) in self.views.iter().enumerate() {
-            let mut epoch = self.at(i, self.watermark_us(i, &watermarks), number);
+            let mut epoch = self.at(i, self.watermark_us(i, &watermarks), instant_us, number);
             if self.newcomers[i] {
                 self.catch_up(i, &mut epoch, &mut taking.outputs)?;
             }
             let taken = std::mem::take(&mut taking.outputs.taken[i]);
-            let (changed, changes) = view.run(commit, &mut epoch, taken, !view.downstream.is_empty())?;
-            for (next, read) in &view.downstream {
-                if view.direct {
-                    break;
-                }
-                for change in &changes {
-                    taking.outputs.rows_in[*next] += change.len() as u64;
-                    let change = self.views[*next].step_delta(*read, &mut epoch, change.clone())?;
-                    taking.outputs.taken[*next][*read].push(change);
-                }
-            }
+            let changed = match view.direct && self.goes_through() {
+                true => view.append(commit, number, taken),
+                false => self.run_view(i, commit, &mut epoch, taken, &mut taking.outputs)?,
+            };
             records[i].epoch = number;
             records[i].rows_out += changed;
-            records[i].closed_us = epoch.bound_us;
+            records[i].closed_us = epoch.event.now_us;
+            records[i].processed_us = epoch.processing.now_us;
             rows += changed;
             self.lost(i, epoch, &mut letters);
         }
@@ -250,6 +258,33 @@ impl Pipeline {
         Ok(Done { status, bytes, appended, active, intakes, records })
     }
 
+    /// Whether rows go through direct views where events are decoded. Not while
+    /// some view begins: what it begins with goes on to others.
+    fn goes_through(&self) -> bool {
+        !self.newcomers.contains(&true)
+    }
+
+    /// Runs a view's operators, and hands its changes to the views that read it.
+    fn run_view(
+        &self,
+        view: usize,
+        commit: &mut Commit,
+        epoch: &mut Epoch,
+        taken: Vec<Vec<Delta>>,
+        outputs: &mut Outputs,
+    ) -> Result<u64, QueryError> {
+        let told = !self.views[view].downstream.is_empty();
+        let (changed, changes) = self.views[view].run(commit, epoch, taken, told)?;
+        for (next, read) in &self.views[view].downstream {
+            for change in &changes {
+                outputs.rows_in[*next] += change.len() as u64;
+                let change = self.views[*next].step_delta(*read, epoch, change.clone())?;
+                outputs.taken[*next][*read].push(change);
+            }
+        }
+        Ok(changed)
+    }
+
     /// Waits until everything that an epoch takes is on disk: it must not include
     /// an event that a power failure could take back.
     pub fn make_durable(&self, done: &Done) -> Result<(), QueryError> {
@@ -283,9 +318,9 @@ impl Pipeline {
     }
 
     /// Reads the streams and runs what needs no state, partitions in parallel.
-    fn take(&self, rows_max: usize) -> Result<Taking, QueryError> {
+    fn take(&self, rows_max: usize, instant_us: Option<i64>) -> Result<Taking, QueryError> {
         let mut taking = Taking {
-            outputs: Outputs::new(&self.views),
+            outputs: Outputs::new(&self.views, self.goes_through()),
             intakes: self.intakes.clone(),
             events: 0,
             bytes: 0,
@@ -298,7 +333,7 @@ impl Pipeline {
         {
             let stream = self.intakes[place].stream;
             let until = (!is_in_front).then(|| intake::front(&taking.intakes, stream));
-            self.take_one(&mut taking, place, until.as_deref(), rows_max)?;
+            self.take_one(&mut taking, place, until.as_deref(), (rows_max, instant_us))?;
         }
         Ok(taking)
     }
@@ -308,20 +343,22 @@ impl Pipeline {
         taking: &mut Taking,
         place: usize,
         until: Option<&[i64]>,
-        rows_max: usize,
+        (rows_max, instant_us): (usize, Option<i64>),
     ) -> Result<(), QueryError> {
         let intake = &self.intakes[place];
         let source = &self.sources[intake.stream];
         let name = &source.stream().name;
         let work = |taken: Taken| -> Result<(Outputs, Taken), QueryError> {
-            let mut outputs = Outputs::new(&self.views);
+            let mut outputs = Outputs::new(&self.views, self.goes_through());
             let partition = i32::try_from(taken.partition).unwrap_or(i32::MAX);
             for piece in &taken.pieces {
                 let place = Place { stream: intake.stream, partition, offsets: &piece.offsets };
+                let rows = piece.rows.clone();
+                let rows = with_processing_time(source.stream(), rows, instant_us.unwrap_or_default())?;
                 for view in intake.views.iter().filter(|_| piece.rows.num_rows() > 0) {
                     for (read, runner) in self.views[*view].reads.iter().enumerate() {
                         if runner.is_stream && runner.name == *name {
-                            outputs.feed(&self.views, (*view, read), &piece.rows, &place, true);
+                            outputs.feed(&self.views, (*view, read), &rows, &place, true);
                         }
                     }
                 }
@@ -358,10 +395,6 @@ impl Pipeline {
                 for rows in view.content()? {
                     outputs.rows_in[newcomer] += rows.len() as u64;
                     let rows = self.views[newcomer].step_delta(*read, epoch, rows)?;
-                    let rows = match self.views[newcomer].direct {
-                        true => Delta::added(self.views[newcomer].stored(&rows.rows)?),
-                        false => rows,
-                    };
                     outputs.taken[newcomer][*read].insert(0, rows);
                 }
             }

@@ -32,6 +32,8 @@ pub struct Outputs {
     /// For each view, rows taken in.
     pub rows_in: Vec<u64>,
     pub dead_letters: Vec<DeadLetter>,
+    /// Whether rows go on through direct views at once.
+    through: bool,
 }
 
 /// Where a batch of a stream came from.
@@ -43,9 +45,9 @@ pub struct Place<'a> {
 }
 
 impl Outputs {
-    pub fn new(views: &[View]) -> Self {
+    pub fn new(views: &[View], through: bool) -> Self {
         let taken = views.iter().map(|view| vec![Vec::new(); view.reads.len()]).collect();
-        Self { taken, rows_in: vec![0; views.len()], dead_letters: Vec::new() }
+        Self { taken, rows_in: vec![0; views.len()], dead_letters: Vec::new(), through }
     }
 
     /// Runs added rows through a read's steps, and on through all direct views
@@ -80,7 +82,7 @@ impl Outputs {
             if rows.num_rows() == 0 {
                 continue;
             }
-            if view.direct {
+            if view.direct && self.through {
                 for next in &view.downstream {
                     self.feed(views, *next, &rows, place, false);
                 }

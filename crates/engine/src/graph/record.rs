@@ -41,6 +41,9 @@ pub struct ViewRecord {
     pub rows_out: u64,
     /// Windows that end up to here have been closed, in microseconds.
     pub closed_us: Option<i64>,
+    /// The last instant of processing, in microseconds, if it matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processed_us: Option<i64>,
     /// The streams it reads itself.
     pub streams: BTreeMap<String, StreamRecord>,
 }
@@ -48,7 +51,15 @@ pub struct ViewRecord {
 impl Default for ViewRecord {
     fn default() -> Self {
         let streams = BTreeMap::new();
-        Self { version: VERSION, epoch: 0, rows_in: 0, rows_out: 0, closed_us: None, streams }
+        Self {
+            version: VERSION,
+            epoch: 0,
+            rows_in: 0,
+            rows_out: 0,
+            closed_us: None,
+            processed_us: None,
+            streams,
+        }
     }
 }
 
@@ -124,7 +135,7 @@ impl GraphRecord1 {
     fn view(&self, did: &ViewRecord1, streams: &[&str]) -> ViewRecord {
         let streams = streams.iter().map(|name| ((*name).to_owned(), self.stream.clone())).collect();
         let ViewRecord1 { rows_in, rows_out, closed_us } = *did;
-        ViewRecord { version: VERSION, epoch: self.epoch, rows_in, rows_out, closed_us, streams }
+        ViewRecord { epoch: self.epoch, rows_in, rows_out, closed_us, streams, ..ViewRecord::default() }
     }
 }
 

@@ -243,7 +243,7 @@ impl Runner {
         let waiting = self.pipeline.waiting();
         self.shared.lag.store(self.pipeline.lag(), Ordering::Relaxed);
         // A partition that has gone idle lets time move on without an event.
-        let closing = self.pipeline.closes(now_us);
+        let closing = self.pipeline.closes(self.clock.now_us(), now_us);
         let begins = self.pipeline.begins();
         let settled = waiting == 0 && !closing && !begins;
         self.shared.settled.store(settled, Ordering::Release);

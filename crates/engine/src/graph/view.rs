@@ -97,14 +97,14 @@ impl View {
         }
     }
 
-    /// Rows as they are stored.
-    pub fn stored(&self, rows: &RecordBatch) -> Result<RecordBatch, QueryError> {
-        self.tail.conform(rows)
-    }
-
     /// Runs changes through a read's steps.
     pub fn step_delta(&self, read: usize, epoch: &mut Epoch, delta: Delta) -> Result<Delta, QueryError> {
         self.reads[read].steps.run_delta(epoch, delta)
+    }
+
+    /// Appends rows that went through it already; returns how many.
+    pub fn append(&self, commit: &mut Commit, epoch: u64, taken: Vec<Vec<Delta>>) -> u64 {
+        self.tail.append(commit, epoch, taken.into_iter().flatten().collect())
     }
 
     /// Runs the operators on what was taken in, and puts what is kept into the
@@ -118,10 +118,6 @@ impl View {
         told: bool,
     ) -> Result<(u64, Vec<Delta>), QueryError> {
         let mut taken: Vec<Option<Vec<Delta>>> = taken.into_iter().map(Some).collect();
-        if self.direct {
-            let rows = taken.iter_mut().filter_map(Option::take).flatten().collect();
-            return Ok((self.tail.append(commit, epoch.number, rows), Vec::new()));
-        }
         let mut given: Vec<Option<Vec<Delta>>> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
             let mut inputs = node.inputs.iter().map(|input| given[*input].take().unwrap_or_default());

@@ -22,7 +22,7 @@ use super::anew::Anew;
 use super::delta::{Delta, batch_of, consolidate, gather};
 use super::join::evaluate;
 use super::states::States;
-use super::{Epoch, closed};
+use super::{Epoch, closed, late_bound};
 use crate::compile::{AggregatePlan, Emission, Upkeep, Window};
 
 /// An aggregate and what it keeps.
@@ -117,8 +117,7 @@ impl AggregateState {
 
     /// The rows whose window is not closed.
     fn in_time(&self, epoch: &mut Epoch, delta: Delta) -> Result<Delta, QueryError> {
-        let (Some(window), Some(bound_us), false) = (self.plan.window, epoch.bound_us, self.plan.guarded)
-        else {
+        let Some((window, bound_us)) = late_bound(self.plan.window, self.plan.guarded, epoch) else {
             return Ok(delta);
         };
         let edges = self.plan.groups[window.place].evaluate(&delta.rows)?.into_array(delta.len())?;

@@ -58,7 +58,7 @@ impl HoldState {
         let deltas = deltas.into_iter().map(narrow).collect::<Result<Vec<_>, _>>()?;
         let Some(mut delta) = gather(deltas)? else { return Ok(given) };
         let mut edges = cast(delta.rows.column(self.plan.column), &TIME_TYPE)?;
-        if let (Some(bound_us), false) = (epoch.bound_us, self.plan.guarded) {
+        if let (Some(bound_us), false) = (epoch.bound(self.plan.edge), self.plan.guarded) {
             let late = closed(&edges, self.plan.edge, bound_us)?;
             if late.true_count() > 0 {
                 epoch.late(&delta.filter(&late)?);

@@ -18,7 +18,7 @@ use pluvio_query::QueryError;
 use super::arrangement::Arrangement;
 use super::delta::{Delta, batch_of, concat_arrays, consolidate, gather, take_rows};
 use super::keys::number;
-use super::{Epoch, closed, truth};
+use super::{Epoch, closed, late_bound, truth};
 use crate::compile::{Half, JoinPlan, JoinSide};
 
 /// Pairs that are joined at a time.
@@ -126,7 +126,7 @@ impl JoinState {
         let empty = || Delta::added(RecordBatch::new_empty(Arc::clone(&side.row)));
         let mut delta = gather(deltas)?.unwrap_or_else(empty);
         let mut keys = evaluate(&side.keys, &delta.rows)?;
-        if let (Some(window), Some(bound_us), false) = (self.plan.window, epoch.bound_us, side.guarded) {
+        if let Some((window, bound_us)) = late_bound(self.plan.window, side.guarded, epoch) {
             let late = closed(&keys[window.place], window.edge, bound_us)?;
             if late.true_count() > 0 {
                 epoch.late(&delta.filter(&late)?);

@@ -32,29 +32,58 @@ pub use session::SessionState;
 use steps::concat;
 pub use steps::{StepRunner, isolate};
 
-use crate::compile::Edge;
+use crate::compile::{Edge, Window, WindowClock};
 
 /// An epoch, as operators see it.
 #[derive(Debug, Default)]
 pub struct Epoch {
     /// Its number.
     pub number: u64,
-    /// Windows that end up to here are closed, in microseconds.
-    pub bound_us: Option<i64>,
-    /// The same, in the epoch before.
-    pub bound_before_us: Option<i64>,
+    /// Up to where the watermark has closed windows.
+    pub event: Bounds,
+    /// Up to where the clock has closed windows.
+    pub processing: Bounds,
     /// Rows that came for windows that were closed.
     pub late: Vec<RecordBatch>,
     /// Rows that cannot be computed, each with the reason.
     pub failed: Vec<(RecordBatch, String)>,
 }
 
+/// Windows that end up to here are closed, in microseconds.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Bounds {
+    /// In this epoch.
+    pub now_us: Option<i64>,
+    /// In the epoch before.
+    pub before_us: Option<i64>,
+}
+
+impl Bounds {
+    /// The bound goes on to `now_us`, never back.
+    pub fn to(now_us: Option<i64>, before_us: Option<i64>) -> Self {
+        Self { now_us: now_us.max(before_us), before_us }
+    }
+}
+
 impl Epoch {
+    fn bounds(&self, edge: Edge) -> Bounds {
+        match edge.clock {
+            Some(WindowClock::Event) => self.event,
+            Some(WindowClock::Processing) => self.processing,
+            None => Bounds::default(),
+        }
+    }
+
+    /// Up to where windows with this edge are closed.
+    pub fn bound(&self, edge: Edge) -> Option<i64> {
+        self.bounds(edge).now_us
+    }
+
     /// The bound, if windows with this edge are closed in this epoch.
     pub fn closes(&self, edge: Edge) -> Option<i64> {
         let end = |bound_us: i64| bound_us - bound_us.rem_euclid(edge.every_us);
-        let bound_us = self.bound_us?;
-        (self.bound_before_us.map(end) < Some(end(bound_us))).then_some(bound_us)
+        let Bounds { now_us, before_us } = self.bounds(edge);
+        now_us.filter(|now_us| before_us.map(end) < Some(end(*now_us)))
     }
 
     /// Remembers rows that came too late; rows that are taken back are the other
@@ -70,6 +99,12 @@ impl Epoch {
 pub fn truth(condition: &ArrayRef) -> Result<BooleanArray, QueryError> {
     let condition = as_boolean_array(condition)?;
     Ok(if condition.null_count() > 0 { prep_null_mask_filter(condition) } else { condition.clone() })
+}
+
+/// The window and up to where such windows are closed, if rows may be late.
+pub fn late_bound(window: Option<Window>, guarded: bool, epoch: &Epoch) -> Option<(Window, i64)> {
+    let window = window.filter(|_| !guarded)?;
+    Some((window, epoch.bound(window.edge)?))
 }
 
 /// Which windows end at or before the bound.

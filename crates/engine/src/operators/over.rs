@@ -20,7 +20,7 @@ use super::arrangement::Arrangement;
 use super::delta::{Delta, batch_of, concat_arrays, consolidate, copies, gather, sum, take_rows};
 use super::join::evaluate;
 use super::keys::number;
-use super::{Epoch, closed};
+use super::{Epoch, closed, late_bound};
 use crate::compile::{OverPlan, RankFunction, RankKind};
 
 /// An OVER node and what it keeps.
@@ -80,7 +80,7 @@ impl OverState {
         let deltas = deltas.into_iter().map(narrow).collect::<Result<Vec<_>, _>>()?;
         let Some(mut delta) = gather(deltas)? else { return Ok(Vec::new()) };
         let mut keys = evaluate(&self.plan.partition, &delta.rows)?;
-        if let (Some(window), Some(bound_us), false) = (self.plan.window, epoch.bound_us, self.plan.guarded) {
+        if let Some((window, bound_us)) = late_bound(self.plan.window, self.plan.guarded, epoch) {
             let late = closed(&keys[window.place], window.edge, bound_us)?;
             if late.true_count() > 0 {
                 epoch.late(&delta.filter(&late)?);

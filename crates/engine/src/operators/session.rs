@@ -25,7 +25,7 @@ use super::arrangement::Arrangement;
 use super::delta::{Delta, batch_of, consolidate, copies, gather, take_rows};
 use super::join::evaluate;
 use super::keys::number;
-use crate::compile::{Edge, SessionPlan};
+use crate::compile::{Edge, SessionPlan, end_of};
 
 /// Sessions and the rows of open ones.
 pub struct SessionState {
@@ -53,7 +53,7 @@ impl SessionState {
 
     /// The windows by which rows go.
     pub fn edge(&self) -> Option<Edge> {
-        self.plan.on_event_time.then_some(Edge { to_end_us: 0, every_us: 1, on_event_time: true })
+        self.plan.clock.map(|_| end_of(self.plan.clock))
     }
 
     /// The result's changes.
@@ -75,7 +75,7 @@ impl SessionState {
         let before = self.edges(&old)?;
         let mut all = old.and(&new, &numbers)?;
         let mut after = self.edges(&all)?;
-        if let (Some(bound_us), true) = (epoch.bound_us, self.plan.on_event_time) {
+        if let Some(bound_us) = self.edge().and_then(|edge| epoch.bound(edge)) {
             let first = old.rows.num_rows();
             let in_time: BooleanArray = after[first..]
                 .iter()

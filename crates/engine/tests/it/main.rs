@@ -7,6 +7,7 @@ mod compacted;
 mod crash;
 mod oracle;
 mod platform;
+mod processing_time;
 mod queries;
 mod random_queries;
 mod slt;

@@ -16,6 +16,7 @@ pub struct Columns {
     pub columns: Vec<Column>,
     pub key: Vec<usize>,
     pub watermark: Option<Watermark>,
+    pub processing_time: Option<String>,
 }
 
 impl Columns {
@@ -49,6 +50,9 @@ impl Columns {
         if self.columns.iter().any(|c| c.name == name) {
             return Err(QueryError::invalid(format!("the column \"{name}\" is named twice")));
         }
+        if parser.parse_keyword(Keyword::AS) {
+            return self.computed(parser, name);
+        }
         let position = next_position(parser);
         let data_type = arrow_type(&parser.parse_data_type()?).map_err(|e| e.at(position))?;
         let mut column = Column { name, data_type, nullable: true };
@@ -63,6 +67,22 @@ impl Columns {
             }
         }
         self.columns.push(column);
+        Ok(())
+    }
+
+    /// `name AS PROCTIME()`.
+    fn computed(&mut self, parser: &mut Parser<'_>, name: String) -> Result<(), QueryError> {
+        let position = next_position(parser);
+        let expression = parser.parse_expr()?.to_string();
+        if !expression.eq_ignore_ascii_case("proctime()") {
+            return Err(QueryError::unsupported(format!(
+                "a computed column is written name AS PROCTIME(), not {expression}: compute others in a view"
+            ))
+            .at(position));
+        }
+        if self.processing_time.replace(name).is_some() {
+            return Err(QueryError::invalid("one column with PROCTIME() is enough").at(position));
+        }
         Ok(())
     }
 

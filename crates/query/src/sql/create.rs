@@ -101,6 +101,7 @@ fn stream(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command
         require: options
             .value("require", |text| crate::functions::check_regex(text).map(|()| text.to_owned()))?,
         watermark: columns.watermark,
+        processing_time: columns.processing_time,
         idle_timeout_ms: duration(&mut options, "idle_timeout")?.unwrap_or(IDLE_TIMEOUT_MS),
         retention_ms: duration(&mut options, "retention")?,
         retention_bytes: options.bytes("retention_bytes")?,
@@ -155,6 +156,9 @@ fn table(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command,
     if columns.key.is_empty() {
         let message = format!("the table \"{name}\" needs a PRIMARY KEY, for instance id BIGINT PRIMARY KEY");
         return Err(QueryError::invalid(message));
+    }
+    if columns.processing_time.is_some() {
+        return Err(QueryError::invalid("PROCTIME() belongs to CREATE STREAM"));
     }
     if columns.watermark.is_some() {
         return Err(QueryError::invalid("a table has no watermark: that belongs to CREATE STREAM"));

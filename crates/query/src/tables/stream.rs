@@ -19,7 +19,7 @@ use pluvio_foundation::ErrorKind;
 
 use crate::QueryError;
 use crate::define::blocking;
-use crate::source::StreamDecoder;
+use crate::source::{StreamDecoder, with_processing_time};
 use crate::sources::{Sources, StreamPartition, StreamTopic};
 
 const READ_BYTES: usize = 4 << 20;
@@ -48,7 +48,7 @@ impl StreamProvider {
 #[async_trait]
 impl TableProvider for StreamProvider {
     fn schema(&self) -> SchemaRef {
-        self.stream.schema()
+        self.stream.readable_schema()
     }
 
     fn table_type(&self) -> TableType {
@@ -105,6 +105,7 @@ impl PartitionStream for PartitionScan {
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let scan = Scan {
+            stream: Arc::clone(&self.stream),
             decoder: StreamDecoder::new(&self.stream),
             _topic: Arc::clone(&self.topic),
             partition: Arc::clone(&self.partition),
@@ -122,6 +123,7 @@ impl PartitionStream for PartitionScan {
 
 /// A partition being read up to where it ended when the scan began.
 struct Scan {
+    stream: Arc<StreamDef>,
     decoder: std::result::Result<StreamDecoder, QueryError>,
     _topic: Arc<StreamTopic>,
     partition: Arc<dyn StreamPartition>,
@@ -154,6 +156,8 @@ impl Scan {
         let decoded = decoder.read(&*self.partition, self.next, self.end, READ_BYTES)?;
         // Nothing can be read here and never will be: the end of what there is.
         self.next = if decoded.next_offset > self.next { decoded.next_offset } else { self.end };
-        Ok(decoded.rows)
+        let now_us = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now_us = now_us.map_or(0, |now| i64::try_from(now.as_micros()).unwrap_or(i64::MAX));
+        with_processing_time(&self.stream, decoded.rows, now_us)
     }
 }
