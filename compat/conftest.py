@@ -16,6 +16,7 @@ pytest_plugins = ["brokers"]
 def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=None, help="replays a random test")
     parser.addoption("--kills", type=int, default=50, help="how often test_kill kills the process")
+    parser.addoption("--view-kills", type=int, default=100, help="how often test_kill_views kills the process")
     parser.addoption("--broker", choices=["pluvio", "kafka", "both"],
                      help="what the clients' suites talk to: kafka runs them against the oracle; without it, a few run on both")
 

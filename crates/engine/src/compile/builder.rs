@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, new_empty_array};
 use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::datasource::source_as_provider;
@@ -125,6 +126,14 @@ impl Builder {
             },
             LogicalPlan::Aggregate(node) => aggregate::aggregate(self, node)?,
             LogicalPlan::Window(node) => over::window(self, node)?,
+            LogicalPlan::EmptyRelation(node) => {
+                let options =
+                    RecordBatchOptions::new().with_row_count(Some(usize::from(node.produce_one_row)));
+                let schema = Arc::clone(node.schema.inner());
+                let columns = schema.fields().iter().map(|f| new_empty_array(f.data_type())).collect();
+                self.constant(RecordBatch::try_new_with_options(schema, columns, &options)?)
+            }
+            LogicalPlan::Values(node) => self.values(node)?,
             other => return Err(unsupported(other)),
         };
         built.schema = Arc::clone(plan.schema().inner());
@@ -144,6 +153,30 @@ impl Builder {
             Operator::Steps(steps) => steps.push(step),
             _ => built.node = self.add(Operator::Steps(vec![step]), vec![built.node]),
         }
+    }
+
+    fn constant(&mut self, rows: RecordBatch) -> Built {
+        let schema = rows.schema();
+        let origins = vec![Origin::Other; schema.fields().len()];
+        let node = self.add(Operator::Values(rows), Vec::new());
+        Built { appends: true, guarded: true, ..Built::new(node, schema, origins) }
+    }
+
+    fn values(&mut self, node: &logical::Values) -> Result<Built, QueryError> {
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
+        let one = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+        let value = |expression: &Expr, field: &FieldRef| -> Result<ScalarValue, QueryError> {
+            let value = physical(expression, &DFSchema::empty())?.evaluate(&one)?.into_array(1)?;
+            Ok(ScalarValue::try_from_array(&value, 0)?.cast_to(field.data_type())?)
+        };
+        let schema = loose(node.schema.inner());
+        let mut columns = Vec::with_capacity(schema.fields().len());
+        for (i, field) in schema.fields().iter().enumerate() {
+            let values =
+                node.values.iter().map(|row| value(&row[i], field)).collect::<Result<Vec<_>, _>>()?;
+            columns.push(ScalarValue::iter_to_array(values)?);
+        }
+        Ok(self.constant(RecordBatch::try_new(schema, columns)?))
     }
 
     fn scan(&mut self, scan: &TableScan) -> Result<Built, QueryError> {
@@ -408,9 +441,6 @@ fn unsupported(plan: &LogicalPlan) -> QueryError {
         }
         LogicalPlan::Subquery(_) => {
             "a subquery that depends on the outer row is not supported here; write a JOIN"
-        }
-        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
-            "a continuous query reads a stream or a view: FROM is missing"
         }
         LogicalPlan::RecursiveQuery(_) => "a recursive query is not supported in a continuous query",
         other => {

@@ -13,6 +13,9 @@ use super::plan::{HoldPlan, How, Operator, Output, Step, ViewPlan};
 
 /// The finished view.
 pub fn finish(mut builder: Builder, root: Built) -> Result<ViewPlan, QueryError> {
+    if builder.reads.is_empty() {
+        return Err(QueryError::unsupported("a continuous query reads a stream or a view: FROM is missing"));
+    }
     let mut stored: Vec<Column> = Vec::new();
     for field in root.schema.fields() {
         if stored.iter().any(|c| c.name == *field.name()) {

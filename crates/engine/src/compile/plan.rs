@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::NullHandling;
 use datafusion::physical_expr::PhysicalExpr;
@@ -53,6 +54,8 @@ pub struct Node {
 pub enum Operator {
     /// Gives what a read takes in.
     Read(usize),
+    /// Rows that stand in the query, once.
+    Values(RecordBatch),
     /// Steps, row by row.
     Steps(Vec<Step>),
     /// All inputs' rows, in this schema.

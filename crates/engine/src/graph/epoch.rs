@@ -188,7 +188,7 @@ impl Pipeline {
         let record = &self.records[view];
         let event = Bounds::to(watermark_us, record.closed_us);
         let processing = Bounds::to(instant_us, record.processed_us);
-        Epoch { number, event, processing, ..Epoch::default() }
+        Epoch { number, is_first: self.newcomers[view], event, processing, ..Epoch::default() }
     }
 
     /// Runs an epoch up to its commit, which the caller makes.

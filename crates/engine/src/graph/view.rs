@@ -43,6 +43,7 @@ struct NodeRunner {
 
 enum OperatorRunner {
     Read(usize),
+    Values(RecordBatch),
     Steps(StepRunner),
     Union(SchemaRef),
     Aggregate(Box<AggregateState>),
@@ -124,6 +125,8 @@ impl View {
             let mut next = || inputs.next().unwrap_or_default();
             let mut out: Vec<Delta> = match &node.operator {
                 OperatorRunner::Read(read) => taken[*read].take().unwrap_or_default(),
+                OperatorRunner::Values(rows) if epoch.is_first => vec![Delta::added(rows.clone())],
+                OperatorRunner::Values(_) => Vec::new(),
                 OperatorRunner::Steps(steps) => {
                     let input = next();
                     input.into_iter().map(|delta| steps.run_delta(epoch, delta)).collect::<Result<_, _>>()?
@@ -187,6 +190,7 @@ impl NodeRunner {
     fn open(node: Node, store: &Store, name: &str) -> Result<Self, QueryError> {
         let operator = match node.operator {
             Operator::Read(read) => OperatorRunner::Read(read),
+            Operator::Values(rows) => OperatorRunner::Values(rows),
             Operator::Steps(steps) => OperatorRunner::Steps(StepRunner::new(steps, store)?),
             Operator::Union(schema) => OperatorRunner::Union(schema),
             Operator::Aggregate(plan) => {

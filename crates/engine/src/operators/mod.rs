@@ -39,6 +39,8 @@ use crate::compile::{Edge, Window, WindowClock};
 pub struct Epoch {
     /// Its number.
     pub number: u64,
+    /// Whether the view takes part for the first time.
+    pub is_first: bool,
     /// Up to where the watermark has closed windows.
     pub event: Bounds,
     /// Up to where the clock has closed windows.
