@@ -11,13 +11,14 @@ use pluvio_foundation::ErrorKind;
 use pluvio_query::sql::parse_query;
 use pluvio_query::tables::state_table_name;
 use pluvio_query::{
-    EpochStatus, JobStatus, Jobs, Platform, Progress, QueryError, ViewShape, plan_continuous,
+    EpochStatus, JobStatus, Jobs, OperatorStatus, Platform, Progress, QueryError, ViewShape, plan_continuous,
 };
 use tokio::sync::Notify;
 
 use crate::compile::{ViewPlan, compile};
 use crate::graph::{GraphHandle, GraphParts, GraphSpec, dead_letters_name, graphs, record_name};
 use crate::sink::{SinkHandle, SinkParts};
+use crate::stats::OperatorStats;
 
 /// How the engine runs.
 #[derive(Debug, Clone)]
@@ -198,6 +199,14 @@ impl Jobs for Engine {
             spec.streams.iter().zip(cuts).map(of_stream).collect::<Vec<_>>()
         };
         self.running.lock().values().flat_map(progress).collect()
+    }
+
+    fn operators(&self) -> Vec<OperatorStatus> {
+        let of_view = |(view, stats): &(String, Arc<Vec<OperatorStats>>)| {
+            stats.iter().enumerate().map(|(place, stats)| stats.status(view, place)).collect::<Vec<_>>()
+        };
+        let running = self.running.lock();
+        running.values().flat_map(|r| r.graph.shared.operators.iter().flat_map(of_view)).collect()
     }
 
     fn epochs(&self) -> Vec<EpochStatus> {

@@ -1,15 +1,60 @@
 //! What is told of jobs and epochs: totals, latencies, the newest epochs.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
-use pluvio_query::EpochStatus;
+use pluvio_query::{EpochStatus, OperatorStatus};
 
 const EPOCHS_KEPT: usize = 600;
 const LATENCY_MS_MAX: u64 = 3_600_000;
 /// After this many epochs, the older half of the latencies is forgotten.
 const EPOCHS_PER_LATENCY_WINDOW: u32 = 100;
+
+/// What an operator of a view has done since it was started.
+#[derive(Debug)]
+pub struct OperatorStats {
+    /// What it does, in words.
+    pub what: String,
+    /// The operators it reads.
+    pub inputs: Vec<usize>,
+    /// Changes taken in.
+    pub rows_in: AtomicU64,
+    /// Changes given out.
+    pub rows_out: AtomicU64,
+    /// Time spent, in microseconds.
+    pub busy_us: AtomicU64,
+}
+
+impl OperatorStats {
+    /// Nothing yet.
+    pub fn new(what: String, inputs: Vec<usize>) -> Self {
+        let zero = AtomicU64::default;
+        Self { what, inputs, rows_in: zero(), rows_out: zero(), busy_us: zero() }
+    }
+
+    /// Takes in what an epoch did.
+    pub fn add(&self, rows_in: u64, rows_out: u64, busy_us: u64) {
+        self.rows_in.fetch_add(rows_in, Ordering::Relaxed);
+        self.rows_out.fetch_add(rows_out, Ordering::Relaxed);
+        self.busy_us.fetch_add(busy_us, Ordering::Relaxed);
+    }
+
+    /// As it is told to readers, as an operator of this view.
+    pub fn status(&self, view: &str, operator: usize) -> OperatorStatus {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        OperatorStatus {
+            view: view.to_owned(),
+            operator,
+            inputs: self.inputs.clone(),
+            what: self.what.clone(),
+            rows_in: read(&self.rows_in),
+            rows_out: read(&self.rows_out),
+            busy_us: read(&self.busy_us),
+        }
+    }
+}
 
 /// The newest epochs of one graph, and how long its events took.
 #[derive(Debug)]

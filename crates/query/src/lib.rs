@@ -35,7 +35,7 @@ pub use error::{Position, QueryError};
 pub use lakes::Lakes;
 pub use plan::plan_continuous;
 pub use platform::{Platform, PlatformOptions};
-pub use ports::{EpochStatus, JobStatus, Jobs, NoJobs, Progress, ViewShape};
+pub use ports::{EpochStatus, JobStatus, Jobs, NoJobs, OperatorStatus, Progress, ViewShape};
 pub use produce::values as event_values;
 pub use script::check;
 pub use session::{Outcome, Session};

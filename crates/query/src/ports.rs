@@ -72,6 +72,25 @@ pub struct EpochStatus {
     pub watermark_us: Option<i64>,
 }
 
+/// An operator of a running view.
+#[derive(Debug, Clone)]
+pub struct OperatorStatus {
+    /// The view.
+    pub view: String,
+    /// Its place in the view's plan.
+    pub operator: usize,
+    /// The places of the operators it reads.
+    pub inputs: Vec<usize>,
+    /// What it does, in words.
+    pub what: String,
+    /// Changes taken in since the job was started.
+    pub rows_in: u64,
+    /// Changes given out since then.
+    pub rows_out: u64,
+    /// Time spent since then, in microseconds.
+    pub busy_us: u64,
+}
+
 /// How far a group of jobs has come.
 #[derive(Debug, Clone)]
 pub struct Progress {
@@ -121,6 +140,9 @@ pub trait Jobs: Send + Sync {
     /// How far every group has come.
     fn progress(&self) -> Vec<Progress>;
 
+    /// The operators of all views.
+    fn operators(&self) -> Vec<OperatorStatus>;
+
     /// The newest epochs of all groups, oldest first.
     fn epochs(&self) -> Vec<EpochStatus>;
 }
@@ -149,6 +171,10 @@ impl Jobs for NoJobs {
     }
 
     fn progress(&self) -> Vec<Progress> {
+        Vec::new()
+    }
+
+    fn operators(&self) -> Vec<OperatorStatus> {
         Vec::new()
     }
 

@@ -68,6 +68,49 @@ pub(crate) fn epochs(platform: &Platform) -> Result {
     ])
 }
 
+pub(crate) fn operators(platform: &Platform) -> Result {
+    let operators = platform.jobs()?.operators();
+    let inputs = |inputs: &[usize]| inputs.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    Ok(vec![
+        ("view", text(operators.iter().map(|o| Some(&o.view)))),
+        ("operator", whole(operators.iter().map(|o| i64::try_from(o.operator).ok()))),
+        ("inputs", text(operators.iter().map(|o| Some(inputs(&o.inputs))))),
+        ("what", text(operators.iter().map(|o| Some(&o.what)))),
+        ("rows_in", count(operators.iter().map(|o| o.rows_in))),
+        ("rows_out", count(operators.iter().map(|o| o.rows_out))),
+        ("busy_ms", count(operators.iter().map(|o| o.busy_us / 1000))),
+    ])
+}
+
+/// What jobs keep: of each view, its rows and what its operators remember.
+pub(crate) fn state(platform: &Platform) -> Result {
+    let tables = platform.store().tables();
+    let kept: Vec<_> =
+        tables.iter().filter_map(|table| Some((state_of(platform, table.name())?, table))).collect();
+    Ok(vec![
+        ("view", text(kept.iter().map(|(of, _)| Some(&of.0)))),
+        ("operator", whole(kept.iter().map(|(of, _)| of.1))),
+        ("keeps", text(kept.iter().map(|(of, _)| Some(&of.2)))),
+        ("rows", count(kept.iter().map(|(_, table)| table.len() as u64))),
+        ("memory_bytes", count(kept.iter().map(|(_, table)| table.bytes()))),
+        (
+            "all_in_memory",
+            Arc::new(kept.iter().map(|(_, table)| Some(!table.is_partial())).collect::<BooleanArray>()),
+        ),
+    ])
+}
+
+/// Of a stored table, the view, the operator and what it holds; `None` for a
+/// table of the user's.
+fn state_of(platform: &Platform, table: &str) -> Option<(String, Option<i64>, String)> {
+    let Some((view, rest)) = table.split_once("$state/") else {
+        let is_view = matches!(platform.catalog().get(table)?.as_ref(), Definition::View(_));
+        return is_view.then(|| (table.to_owned(), None, "result".to_owned()));
+    };
+    let (operator, keeps) = rest.split_once('/')?;
+    Some((view.to_owned(), operator.parse().ok(), keeps.to_owned()))
+}
+
 pub(crate) fn metrics(platform: &Platform) -> Result {
     let readings = platform.metrics().readings();
     Ok(vec![

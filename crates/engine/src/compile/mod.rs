@@ -7,6 +7,7 @@
 
 mod aggregate;
 mod builder;
+mod describe;
 mod expressions;
 mod join;
 mod key;

@@ -21,7 +21,7 @@ use super::record::ViewRecord;
 use super::source::Source;
 use super::view::View;
 use crate::compile::ViewPlan;
-use crate::stats::GraphStats;
+use crate::stats::{GraphStats, OperatorStats};
 
 /// How long a failed epoch waits before it is tried again.
 const RETRY_MS: u64 = 500;
@@ -49,6 +49,8 @@ pub struct GraphParts {
 /// What others see of a running graph.
 pub struct Shared {
     pub stats: GraphStats,
+    /// Of each view, what its operators have done.
+    pub operators: Vec<(String, Arc<Vec<OperatorStats>>)>,
     pub position: Mutex<Position>,
     pub error: Mutex<Option<QueryError>>,
     pub state: Mutex<&'static str>,
@@ -174,6 +176,7 @@ impl Runner {
         };
         let shared = Arc::new(Shared {
             stats: GraphStats::new(),
+            operators: pipeline.views.iter().map(|v| (v.name.clone(), Arc::clone(&v.stats))).collect(),
             position: Mutex::new(position(&pipeline)),
             error: Mutex::new(None),
             state: Mutex::new("running"),

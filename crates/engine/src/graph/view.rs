@@ -1,6 +1,8 @@
 //! A view at work: what it reads, its operators, and where its rows go.
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Instant;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -14,6 +16,7 @@ use crate::compile::{Edge, How, Node, Operator, ViewPlan, Window};
 use crate::operators::{
     AggregateState, Delta, Epoch, HoldState, JoinState, OverState, SessionState, StepRunner,
 };
+use crate::stats::OperatorStats;
 
 /// A view of a running graph.
 pub struct View {
@@ -25,6 +28,8 @@ pub struct View {
     /// are decoded.
     pub direct: bool,
     nodes: Vec<NodeRunner>,
+    /// What each of them has done.
+    pub stats: Arc<Vec<OperatorStats>>,
     tail: Tail,
     unknown_key: UnknownKey,
 }
@@ -58,6 +63,11 @@ impl View {
     pub fn open(def: &ViewDef, plan: ViewPlan, store: &Store) -> Result<Self, QueryError> {
         let direct = plan.nodes.len() == 1 && matches!(plan.output.how, How::Append);
         let state = state_table_name(&def.name);
+        let stats = plan
+            .nodes
+            .iter()
+            .map(|node| OperatorStats::new(node.operator.describe(&plan.reads), node.inputs.clone()));
+        let stats = Arc::new(stats.collect());
         let reads = plan.reads.into_iter().map(|read| {
             let steps = StepRunner::new(read.steps, store)?;
             Ok(ReadRunner { name: read.name, is_stream: read.is_stream, steps })
@@ -71,6 +81,7 @@ impl View {
             downstream: Vec::new(),
             direct,
             nodes: nodes.collect::<Result<Vec<_>, _>>()?,
+            stats,
             tail: Tail::open(def, plan.output, store, &format!("{state}/tail"))?,
             unknown_key: def.unknown_key,
         })
@@ -105,7 +116,9 @@ impl View {
 
     /// Appends rows that went through it already; returns how many.
     pub fn append(&self, commit: &mut Commit, epoch: u64, taken: Vec<Vec<Delta>>) -> u64 {
-        self.tail.append(commit, epoch, taken.into_iter().flatten().collect())
+        let rows = self.tail.append(commit, epoch, taken.into_iter().flatten().collect());
+        self.stats.iter().for_each(|stats| stats.add(rows, rows, 0));
+        rows
     }
 
     /// Runs the operators on what was taken in, and puts what is kept into the
@@ -120,8 +133,14 @@ impl View {
     ) -> Result<(u64, Vec<Delta>), QueryError> {
         let mut taken: Vec<Option<Vec<Delta>>> = taken.into_iter().map(Some).collect();
         let mut given: Vec<Option<Vec<Delta>>> = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
-            let mut inputs = node.inputs.iter().map(|input| given[*input].take().unwrap_or_default());
+        for (node, stats) in self.nodes.iter().zip(self.stats.iter()) {
+            let started = Instant::now();
+            let rows_in = Cell::new(0);
+            let mut inputs = node.inputs.iter().map(|input| {
+                let input = given[*input].take().unwrap_or_default();
+                rows_in.set(rows_in.get() + rows_of(&input));
+                input
+            });
             let mut next = || inputs.next().unwrap_or_default();
             let mut out: Vec<Delta> = match &node.operator {
                 OperatorRunner::Read(read) => taken[*read].take().unwrap_or_default(),
@@ -145,6 +164,9 @@ impl View {
                 OperatorRunner::Hold(hold) => hold.run(commit, epoch, next())?.into_iter().collect(),
             };
             out.retain(|delta| delta.len() > 0);
+            let rows_out = rows_of(&out);
+            let rows_in = if node.inputs.is_empty() { rows_out } else { rows_in.get() };
+            stats.add(rows_in, rows_out, u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
             given.push(Some(out));
         }
         let out = given.pop().flatten().unwrap_or_default();
@@ -184,6 +206,10 @@ impl View {
         };
         self.nodes.iter().filter_map(of).chain(self.tail.edge())
     }
+}
+
+fn rows_of(deltas: &[Delta]) -> u64 {
+    deltas.iter().map(|delta| delta.len() as u64).sum()
 }
 
 impl NodeRunner {

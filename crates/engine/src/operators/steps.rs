@@ -81,7 +81,7 @@ impl StepRunner {
     /// # Errors
     /// Storage that cannot be read.
     pub fn run_delta(&self, epoch: &mut Epoch, delta: Delta) -> Result<Delta, QueryError> {
-        if self.steps.is_empty() || delta.len() == 0 {
+        if self.steps.is_empty() {
             return Ok(delta);
         }
         let run = |delta: &Delta| -> Result<Delta, QueryError> {

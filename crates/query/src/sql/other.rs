@@ -22,6 +22,9 @@ pub fn parse(parser: &mut Parser<'_>) -> Result<Option<(Command, bool)>, QueryEr
         parser.next_token();
         return Ok(Some((Command::Flush, false)));
     }
+    if is(0, "explain") {
+        return explain_view(parser);
+    }
     if is(0, "show") {
         return show(parser);
     }
@@ -63,6 +66,31 @@ fn alter_job(parser: &mut Parser<'_>) -> Result<Command, QueryError> {
     let trigger_ms = options.duration_ms("trigger")?;
     options.finish()?;
     Ok(Command::AlterJob(AlterJob { name, trigger_ms }))
+}
+
+/// `EXPLAIN [ANALYZE] MATERIALIZED VIEW name`: its operators.
+fn explain_view(parser: &mut Parser<'_>) -> Result<Option<(Command, bool)>, QueryError> {
+    let is =
+        |n: usize, expected: &str| parser.peek_nth_token(n).token.to_string().eq_ignore_ascii_case(expected);
+    let analyze = usize::from(is(1, "analyze"));
+    if !is(1 + analyze, "materialized") || !is(2 + analyze, "view") {
+        return Ok(None);
+    }
+    (0..3 + analyze).for_each(|_| drop(parser.next_token()));
+    let name = identifier(parser)?.replace('\'', "''");
+    let query = match analyze {
+        0 => format!(
+            "SELECT operator, inputs, what FROM pluvio.operators WHERE view = '{name}' ORDER BY operator"
+        ),
+        _ => format!(
+            "SELECT o.operator, o.inputs, o.what, o.rows_in, o.rows_out, o.busy_ms, \
+             (SELECT sum(s.rows) FROM pluvio.state s WHERE s.view = o.view AND s.operator = o.operator) AS rows_kept, \
+             (SELECT sum(s.memory_bytes) FROM pluvio.state s WHERE s.view = o.view AND s.operator = o.operator) AS bytes_kept \
+             FROM pluvio.operators o WHERE o.view = '{name}' ORDER BY o.operator"
+        ),
+    };
+    let command = parse_text(&query)?.pop().map(|parsed| parsed.command);
+    Ok(command.map(|command| (command, false)))
 }
 
 /// SHOW of what the system tables hold; any other SHOW is a session setting.

@@ -18,14 +18,16 @@ use crate::{Platform, QueryError};
 pub(crate) type Columns = Vec<(&'static str, ArrayRef)>;
 type Rows = fn(&Platform) -> std::result::Result<Columns, QueryError>;
 
-const TABLES: [(&str, Rows); 11] = [
+const TABLES: [(&str, Rows); 13] = [
     ("columns", system_rows::columns),
     ("dead_letters", system_rows::dead_letters),
     ("epochs", system_rows::epochs),
     ("jobs", system_rows::jobs),
     ("metrics", system_rows::metrics),
+    ("operators", system_rows::operators),
     ("partitions", system_rows::partitions),
     ("sinks", system_rows::sinks),
+    ("state", system_rows::state),
     ("streams", system_rows::streams),
     ("tables", system_rows::tables),
     ("topics", system_rows::topics),

@@ -126,6 +126,10 @@ impl Jobs for Remembered {
         Vec::new()
     }
 
+    fn operators(&self) -> Vec<pluvio_query::OperatorStatus> {
+        Vec::new()
+    }
+
     fn epochs(&self) -> Vec<EpochStatus> {
         Vec::new()
     }
