@@ -9,6 +9,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use pluvio_query::QueryError;
 
 use super::builder::{Builder, Built, Identity};
+use super::expiry::{SideExpiry, expiries};
 use super::expressions::physical;
 use super::key::Key;
 use super::origin::{Origin, Window, window_of};
@@ -49,6 +50,8 @@ pub struct JoinSide {
     pub appends: bool,
     /// Whether no row can come for a closed window.
     pub guarded: bool,
+    /// Until when its rows can find a partner, if the condition says it.
+    pub expiry: SideExpiry,
 }
 
 /// A join.
@@ -106,14 +109,17 @@ pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Bu
     right_key.or_constant();
     let pair = left_schema.join(right_schema)?;
     let condition = join.filter.as_ref().map(|f| physical(f, &pair)).transpose()?;
-    let side = |key: Key, built: &Built| JoinSide {
+    let (left_expiry, right_expiry) =
+        expiries(join.filter.as_ref(), (left_schema, &left), (right_schema, &right))?.unwrap_or_default();
+    let side = |key: Key, built: &Built, expiry: SideExpiry| JoinSide {
         keys: key.columns,
         row: loose(&built.schema),
         appends: built.appends,
         guarded: built.guarded,
+        expiry,
     };
     let key_types = left_key.types.clone();
-    let (left_side, right_side) = (side(left_key, &left), side(right_key, &right));
+    let (left_side, right_side) = (side(left_key, &left, left_expiry), side(right_key, &right, right_expiry));
     let (mine, other) = if exchanged { (right_side, left_side) } else { (left_side, right_side) };
     let schema = loose(plan.schema().inner());
     let compiled = JoinPlan {

@@ -8,6 +8,7 @@
 mod aggregate;
 mod builder;
 mod describe;
+mod expiry;
 mod expressions;
 mod join;
 mod key;

@@ -239,6 +239,25 @@ impl Arrangement {
         Ok(Some((at, Delta { rows, weights })))
     }
 
+    /// Forgets the rows for which the mask is true.
+    pub fn forget(
+        &self,
+        commit: &mut Commit,
+        mask: impl Fn(&RecordBatch) -> Result<datafusion::arrow::array::BooleanArray, QueryError>,
+    ) -> Result<(), QueryError> {
+        let Some(table) = &self.table else { return Ok(()) };
+        for batch in table.snapshot().batches(None)? {
+            let columns = batch.columns()[self.first_column()..].to_vec();
+            let gone = mask(&batch_of(&self.row, columns, batch.num_rows())?)?;
+            let places: UInt32Array =
+                (0_u32..).zip(gone.values().iter()).filter_map(|(row, gone)| gone.then_some(row)).collect();
+            if !places.is_empty() {
+                self.remove(commit, &batch.columns()[..=self.keys], &places)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets the rows whose window has ended by `bound_us`.
     pub fn evict(
         &self,

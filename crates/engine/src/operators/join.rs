@@ -10,17 +10,21 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array, new_null_array,
 };
-use datafusion::arrow::compute::{and, is_not_null, not, take};
+use datafusion::arrow::compute::{and, cast, is_not_null, not, or, take};
+use datafusion::common::cast::as_timestamp_microsecond_array;
 use datafusion::physical_expr::PhysicalExpr;
 use pluvio_keytables::{Commit, Store};
 use pluvio_query::QueryError;
+use pluvio_query::windows::TIME_TYPE;
 
 use super::arrangement::Arrangement;
 use super::delta::{Delta, batch_of, concat_arrays, consolidate, gather, take_rows};
 use super::keys::number;
 use super::{Epoch, closed, late_bound, truth};
-use crate::compile::{Half, JoinPlan, JoinSide};
+use crate::compile::{Edge, Half, JoinPlan, JoinSide, WindowClock};
 
+/// How often rows that can find no partner are looked for, in event time.
+const EXPIRY: Edge = Edge { to_end_us: 0, every_us: 10_000_000, clock: Some(WindowClock::Event) };
 /// Pairs that are joined at a time.
 const PAIRS_AT_ONCE: usize = 1 << 18;
 
@@ -82,6 +86,13 @@ impl JoinState {
             self.left.evict(commit, window, bound_us)?;
             self.right.evict(commit, window, bound_us)?;
         }
+        if let Some(bound_us) = epoch.closes(EXPIRY) {
+            for (kept, side) in [(&self.left, &self.plan.left), (&self.right, &self.plan.right)] {
+                if !side.expiry.expiries.is_empty() {
+                    kept.forget(commit, |rows| expired(side, rows, bound_us))?;
+                }
+            }
+        }
         let (left, lone_left) = self.side(epoch, &self.plan.left, left)?;
         let (right, lone_right) = self.side(epoch, &self.plan.right, right)?;
         if let Some(lone) = lone_left {
@@ -130,6 +141,14 @@ impl JoinState {
             let late = closed(&keys[window.place], window.edge, bound_us)?;
             if late.true_count() > 0 {
                 epoch.late(&delta.filter(&late)?);
+                delta = delta.filter(&not(&late)?)?;
+                keys = evaluate(&side.keys, &delta.rows)?;
+            }
+        }
+        if let (Some(time), Some(bound_us)) = (side.expiry.time, epoch.event.now_us) {
+            let late = before_bound(delta.rows.column(time), bound_us, false)?;
+            if late.true_count() > 0 {
+                behind(epoch, &delta.filter(&late)?);
                 delta = delta.filter(&not(&late)?)?;
                 keys = evaluate(&side.keys, &delta.rows)?;
             }
@@ -411,6 +430,30 @@ impl JoinState {
         let rows = batch_of(&self.plan.schema, rows, l.len())?;
         then(Delta { rows, weights }, &l, &r)
     }
+}
+
+/// Remembers rows that came after their partners may have been forgotten.
+fn behind(epoch: &mut Epoch, delta: &Delta) {
+    let reason = "late: the watermark has passed it, and its partners may be gone";
+    let rows = (0..delta.len()).map(|row| (delta.rows.slice(row, 1), reason.to_owned()));
+    epoch.failed.extend(rows);
+}
+
+/// Which rows cannot find a partner any more.
+fn expired(side: &JoinSide, rows: &RecordBatch, bound_us: i64) -> Result<BooleanArray, QueryError> {
+    let mut gone = BooleanArray::from(vec![false; rows.num_rows()]);
+    for expiry in &side.expiry.expiries {
+        let until = expiry.until.evaluate(rows)?.into_array(rows.num_rows())?;
+        gone = or(&gone, &before_bound(&until, bound_us.saturating_add(expiry.offset_us), true)?)?;
+    }
+    Ok(gone)
+}
+
+/// Which times lie before the bound; `no_time` tells what no time counts as.
+fn before_bound(times: &ArrayRef, bound_us: i64, no_time: bool) -> Result<BooleanArray, QueryError> {
+    let times = cast(times, &TIME_TYPE)?;
+    let times = as_timestamp_microsecond_array(&times)?;
+    Ok(times.iter().map(|time| Some(time.map_or(no_time, |time| time < bound_us))).collect())
 }
 
 /// Some rows of a batch, each with a weight.

@@ -25,7 +25,7 @@ use pluvio_query::QueryError;
 use super::aggregate::{Groups, Touched};
 use super::closed;
 use super::delta::{Delta, batch_of, concat_arrays, copies, take_rows};
-use super::distinct::DistinctState;
+use super::distinct::{DistinctState, Seen};
 use super::join::evaluate;
 use crate::compile::{Additive, AggregatePlan, Emission, Function, Upkeep, Window};
 
@@ -91,12 +91,16 @@ impl States {
         for (i, (values, distinct)) in values.iter().zip(&self.distinct).enumerate() {
             let (Some(distinct), Some(all)) = (distinct, values.all()?) else { continue };
             let (appear, go) = distinct.run(commit, &keys, &all, &values.places, &values.weights)?;
-            added[i].update_batch(&[appear.values], &appear.places, None, count)?;
+            // With a filter, a group without a value does not count as one that had some.
+            let all = |seen: &Seen| BooleanArray::from(vec![true; seen.places.len()]);
+            let mask = all(&appear);
+            added[i].update_batch(&[appear.values], &appear.places, Some(&mask), count)?;
             if !go.places.is_empty() {
                 if taken_back.is_empty() {
                     taken_back = accumulators(plan)?;
                 }
-                taken_back[i].update_batch(&[go.values], &go.places, None, count)?;
+                let mask = all(&go);
+                taken_back[i].update_batch(&[go.values], &go.places, Some(&mask), count)?;
             }
         }
         if plan.whole {
