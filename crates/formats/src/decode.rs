@@ -4,6 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::FormatError;
+use crate::json::JsonOptions;
 use crate::{csv, json, raw};
 
 /// How the value of an event is written.
@@ -11,6 +12,8 @@ use crate::{csv, json, raw};
 pub enum Format {
     /// One JSON object (RFC 8259) per event; fields find their column by name.
     Json,
+    /// The same, told more.
+    JsonWith(JsonOptions),
     /// One line of delimited text per event; fields find their column by place.
     Csv(CsvOptions),
     /// One column that takes the value as it is: text (which must be UTF-8) or
@@ -100,7 +103,8 @@ pub fn decoder(
     on_error: OnError,
 ) -> Result<Box<dyn Decoder>, FormatError> {
     Ok(match format {
-        Format::Json => Box::new(json::JsonDecoder::new(schema, on_error)?),
+        Format::Json => Box::new(json::JsonDecoder::new(JsonOptions::default(), schema, on_error)?),
+        Format::JsonWith(options) => Box::new(json::JsonDecoder::new(*options, schema, on_error)?),
         Format::Csv(options) => Box::new(csv::CsvDecoder::new(options.clone(), schema, on_error)?),
         Format::Raw => Box::new(raw::RawDecoder::new(schema)?),
     })

@@ -15,6 +15,7 @@ mod csv;
 mod decode;
 mod encode;
 mod error;
+mod fault;
 mod json;
 mod number;
 mod raw;
@@ -22,7 +23,9 @@ mod reason;
 mod rows;
 mod time;
 
+pub use column::EpochUnit;
 pub use decode::{CsvOptions, Decoded, Decoder, Format, OnError, RowError, decoder};
 pub use encode::{JsonRows, encode_json};
 pub use error::FormatError;
+pub use json::{JsonOptions, OnDrift, OnMissing, OnUnknown};
 pub use time::{parse_date, parse_timestamp};

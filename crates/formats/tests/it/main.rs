@@ -4,6 +4,7 @@
 
 mod csv;
 mod json;
+mod json_options;
 mod oracle;
 
 use std::sync::Arc;
