@@ -3,6 +3,7 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use crate::avro::{self, AvroOptions};
 use crate::error::FormatError;
 use crate::json::JsonOptions;
 use crate::{csv, json, raw};
@@ -16,6 +17,8 @@ pub enum Format {
     JsonWith(JsonOptions),
     /// One line of delimited text per event; fields find their column by place.
     Csv(CsvOptions),
+    /// One binary Avro record per event; fields find their column by name.
+    Avro(AvroOptions),
     /// One column that takes the value as it is: text (which must be UTF-8) or
     /// binary.
     Raw,
@@ -59,14 +62,18 @@ pub struct RowError {
     pub reason: String,
 }
 
-/// What the pushed events became. Every event is in exactly one of `ordinals`
-/// and `errors`.
+/// What the pushed events became. Every event is in one of `ordinals` and
+/// `errors`, except one that a format of changes ignores; only such a format
+/// makes two rows of one event.
 #[derive(Debug)]
 pub struct Decoded {
     /// The rows, in the order of the events.
     pub batch: RecordBatch,
-    /// For each row of `batch`, the index of its event; ascending.
+    /// For each row of `batch`, the index of its event; ascending, twice in a
+    /// row where an event became two.
     pub ordinals: Vec<u32>,
+    /// For each row, whether it comes (+1) or goes (-1); `None`: all come.
+    pub weights: Option<Vec<i64>>,
     /// The rejected events; ascending.
     pub errors: Vec<RowError>,
 }
@@ -106,6 +113,7 @@ pub fn decoder(
         Format::Json => Box::new(json::JsonDecoder::new(JsonOptions::default(), schema, on_error)?),
         Format::JsonWith(options) => Box::new(json::JsonDecoder::new(*options, schema, on_error)?),
         Format::Csv(options) => Box::new(csv::CsvDecoder::new(options.clone(), schema, on_error)?),
+        Format::Avro(options) => Box::new(avro::AvroDecoder::new(options, schema, on_error)?),
         Format::Raw => Box::new(raw::RawDecoder::new(schema)?),
     })
 }

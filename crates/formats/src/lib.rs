@@ -10,12 +10,14 @@
 //! with or without a time zone in its type. Text without an offset is UTC; a
 //! bare number is epoch milliseconds.
 
+mod avro;
 mod column;
 mod csv;
 mod decode;
 mod encode;
 mod error;
 mod fault;
+mod framing;
 mod json;
 mod number;
 mod raw;
@@ -23,9 +25,11 @@ mod reason;
 mod rows;
 mod time;
 
+pub use avro::AvroOptions;
 pub use column::EpochUnit;
 pub use decode::{CsvOptions, Decoded, Decoder, Format, OnError, RowError, decoder};
 pub use encode::{JsonRows, encode_json};
 pub use error::FormatError;
+pub use framing::{Framing, split_schema_id};
 pub use json::{JsonOptions, OnDrift, OnMissing, OnUnknown};
 pub use time::{parse_date, parse_timestamp};

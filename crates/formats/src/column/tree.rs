@@ -10,8 +10,11 @@ use arrow::array::{ArrayRef, ListArray, MapArray, NullBufferBuilder, StructArray
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields};
 
-use super::Column;
+use super::{Column, take_text};
+use crate::decode::OnError;
 use crate::error::FormatError;
+use crate::fault::{Reject, refuse};
+use crate::reason::quoted;
 
 /// How deep a schema may nest.
 const SCHEMA_DEPTH_MAX: usize = 32;
@@ -265,6 +268,17 @@ impl<N> ListNode<N> {
 }
 
 impl<N> MapNode<N> {
+    /// Adds a key. It cannot be NULL, so it fits or the event is rejected.
+    pub(crate) fn push_key<M>(&mut self, key: &str) -> Result<(), Reject<M>> {
+        let Node::Scalar(column) = &mut self.key.node else {
+            return Err(Reject::field(self.key.name(), "a map's key is a scalar".to_owned()));
+        };
+        match take_text(column.as_mut(), key) {
+            Ok(()) => Ok(()),
+            Err(refusal) => refuse(&self.key.field, OnError::DeadLetter, refusal, || quoted(key)),
+        }
+    }
+
     /// Makes a row of the entries behind the last row; `None` if they are too
     /// many.
     pub(crate) fn close(&mut self) -> Option<()> {

@@ -108,13 +108,7 @@ fn read_map(node: &mut MapNode<Names>, cursor: &mut Cursor<'_>, context: &mut Co
             cursor.expect(b'"', "a field name in quotes")?;
             let raw = cursor.raw_text()?;
             let name = raw.text(&mut context.scratch)?;
-            let Node::Scalar(column) = &mut node.key.node else {
-                return Err(Reject::field(node.key.name(), "a map's key is a scalar".to_owned()));
-            };
-            // A key cannot be NULL, so it fits or the event is rejected.
-            if let Err(refusal) = take_text(column.as_mut(), name) {
-                refuse(&node.key.field, crate::OnError::DeadLetter, refusal, || quoted(name))?;
-            }
+            node.push_key(name)?;
             cursor.expect(b':', "':'")?;
             cursor.peek_token();
             let row = node.value.len();
