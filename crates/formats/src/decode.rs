@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use crate::avro::{self, AvroOptions};
 use crate::error::FormatError;
 use crate::json::JsonOptions;
+use crate::protobuf::{self, ProtobufOptions};
 use crate::{csv, json, raw};
 
 /// How the value of an event is written.
@@ -19,6 +20,8 @@ pub enum Format {
     Csv(CsvOptions),
     /// One binary Avro record per event; fields find their column by name.
     Avro(AvroOptions),
+    /// One Protobuf message per event; fields find their column by name.
+    Protobuf(ProtobufOptions),
     /// One column that takes the value as it is: text (which must be UTF-8) or
     /// binary.
     Raw,
@@ -114,6 +117,7 @@ pub fn decoder(
         Format::JsonWith(options) => Box::new(json::JsonDecoder::new(*options, schema, on_error)?),
         Format::Csv(options) => Box::new(csv::CsvDecoder::new(options.clone(), schema, on_error)?),
         Format::Avro(options) => Box::new(avro::AvroDecoder::new(options, schema, on_error)?),
+        Format::Protobuf(options) => Box::new(protobuf::ProtobufDecoder::new(options, schema, on_error)?),
         Format::Raw => Box::new(raw::RawDecoder::new(schema)?),
     })
 }
