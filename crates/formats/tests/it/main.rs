@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod avro;
 mod csv;
+mod golden;
 mod json;
 mod json_options;
 mod oracle;
+mod protobuf;
 
 use std::sync::Arc;
 
