@@ -4,6 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::avro::{self, AvroOptions};
+use crate::debezium::{self, DebeziumOptions};
 use crate::error::FormatError;
 use crate::json::JsonOptions;
 use crate::protobuf::{self, ProtobufOptions};
@@ -16,6 +17,9 @@ pub enum Format {
     Json,
     /// The same, told more.
     JsonWith(JsonOptions),
+    /// One Debezium envelope in JSON per event: the row before a change goes, the
+    /// row after it comes.
+    Debezium(DebeziumOptions),
     /// One line of delimited text per event; fields find their column by place.
     Csv(CsvOptions),
     /// One binary Avro record per event; fields find their column by name.
@@ -115,6 +119,7 @@ pub fn decoder(
     Ok(match format {
         Format::Json => Box::new(json::JsonDecoder::new(JsonOptions::default(), schema, on_error)?),
         Format::JsonWith(options) => Box::new(json::JsonDecoder::new(*options, schema, on_error)?),
+        Format::Debezium(options) => Box::new(debezium::DebeziumDecoder::new(options, schema, on_error)?),
         Format::Csv(options) => Box::new(csv::CsvDecoder::new(options.clone(), schema, on_error)?),
         Format::Avro(options) => Box::new(avro::AvroDecoder::new(options, schema, on_error)?),
         Format::Protobuf(options) => Box::new(protobuf::ProtobufDecoder::new(options, schema, on_error)?),

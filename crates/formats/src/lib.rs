@@ -13,6 +13,7 @@
 mod avro;
 mod column;
 mod csv;
+mod debezium;
 mod decode;
 mod encode;
 mod error;
@@ -28,6 +29,7 @@ mod time;
 
 pub use avro::AvroOptions;
 pub use column::EpochUnit;
+pub use debezium::{Change, DebeziumOptions, OnMissingBefore, changes_of, encode_debezium};
 pub use decode::{CsvOptions, Decoded, Decoder, Format, OnError, RowError, decoder};
 pub use encode::{JsonRows, encode_json};
 pub use error::FormatError;

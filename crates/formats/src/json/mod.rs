@@ -31,9 +31,9 @@ use crate::column::{Columns, SCALAR_TYPES, column_of};
 use crate::decode::{Decoded, Decoder, OnError};
 use crate::error::FormatError;
 use crate::rows::{Rejection, Rows};
-use cursor::{Cursor, Malformed};
 use object::Object;
 
+pub(crate) use cursor::{Cursor, Malformed, Scalar};
 pub use options::{JsonOptions, OnDrift, OnMissing, OnUnknown};
 
 /// Why a document became no row.
@@ -97,16 +97,39 @@ impl Documents {
     /// Reads a document into row `row`, or leaves no trace of it.
     pub(crate) fn read(&mut self, document: &[u8], row: usize) -> Result<(), Rejection> {
         let mut cursor = Cursor::new(document);
-        let outcome = match cursor.peek_token() {
-            Some(b'{') => self
-                .root
-                .read(&mut cursor, &mut self.context, row)
-                .and_then(|()| cursor.expect_end().map_err(Reject::from)),
-            _ => Err(cursor.malformed("a JSON object").into()),
-        };
+        let outcome = self.object(&mut cursor, row);
+        let outcome = outcome.and_then(|()| cursor.expect_end().map_err(Reject::from));
         let Err(reject) = outcome else { return Ok(()) };
         self.root.truncate(row);
         Err(reject.verdict(|malformed| malformed.reason(document)))
+    }
+
+    /// Reads the object at byte `start`, which field `name` holds, into row
+    /// `row`, or leaves no trace of it.
+    pub(crate) fn read_at(
+        &mut self,
+        document: &[u8],
+        start: usize,
+        name: &str,
+        row: usize,
+    ) -> Result<(), Rejection> {
+        let mut cursor = Cursor { document, at: start };
+        let Err(reject) = self.object(&mut cursor, row) else { return Ok(()) };
+        self.root.truncate(row);
+        Err(reject.within(name).verdict(|malformed| malformed.reason(document)))
+    }
+
+    #[inline]
+    fn object(&mut self, cursor: &mut Cursor<'_>, row: usize) -> Result<(), Reject> {
+        match cursor.peek_token() {
+            Some(b'{') => self.root.read(cursor, &mut self.context, row),
+            _ => Err(cursor.malformed("a JSON object").into()),
+        }
+    }
+
+    /// Room for a string while its escapes are resolved.
+    pub(crate) fn scratch(&mut self) -> &mut String {
+        &mut self.context.scratch
     }
 
     /// Takes back the rows from `len` on.

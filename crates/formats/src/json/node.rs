@@ -3,8 +3,9 @@
 use super::cursor::{Cursor, Scalar};
 use super::object::Names;
 use super::{Context, OnDrift, Reject};
-use crate::column::{Column, ListNode, MapNode, Node, Refusal, take_text};
+use crate::column::{Column, ListNode, MapNode, Node, Refusal, Value, take_text};
 use crate::fault::{refuse, refuse_null};
+use crate::number::Scaled;
 use crate::reason::{plain, quoted};
 
 /// A declared field and its column.
@@ -135,7 +136,16 @@ fn convert(column: &mut dyn Column, scalar: Scalar<'_>, written: &[u8]) -> Resul
     match scalar {
         Scalar::Text(text) => take_text(column, text),
         Scalar::Null => Err(Refusal::Type),
-        Scalar::Number(_) | Scalar::Boolean(_) | Scalar::Object | Scalar::Array => {
+        Scalar::Number(number) => {
+            let taken = column.text(std::str::from_utf8(written).map_err(|_| Refusal::Type)?);
+            match (taken, number.scaled(0)) {
+                (Err(Refusal::Type), Some(Scaled { value, rounded: false })) => {
+                    column.value(Value::Date(i32::try_from(value).map_err(|_| Refusal::Range)?))
+                }
+                (taken, _) => taken,
+            }
+        }
+        Scalar::Boolean(_) | Scalar::Object | Scalar::Array => {
             column.text(std::str::from_utf8(written).map_err(|_| Refusal::Type)?)
         }
     }

@@ -44,7 +44,7 @@ pub enum OnDrift {
     #[default]
     Strict,
     /// Numbers and booleans are read from text; anything becomes text as it
-    /// stands in the document, objects and arrays too. Still checked: range,
-    /// whole numbers, dates.
+    /// stands in the document, objects and arrays too; a whole number in a DATE
+    /// counts days since 1970. Still checked: range, whole numbers, dates.
     Convert,
 }

@@ -4,6 +4,7 @@
 
 mod avro;
 mod csv;
+mod debezium;
 mod golden;
 mod json;
 mod json_options;
