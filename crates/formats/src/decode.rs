@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use crate::avro::{self, AvroOptions};
 use crate::debezium::{self, DebeziumOptions};
 use crate::error::FormatError;
+use crate::event::{EventDecoder, EventOptions, RowContext};
 use crate::json::JsonOptions;
 use crate::protobuf::{self, ProtobufOptions};
 use crate::{csv, json, raw};
@@ -94,6 +95,12 @@ pub trait Decoder: Send {
     /// Decodes one event's value; `None` is an event without one (a tombstone).
     fn push(&mut self, value: Option<&[u8]>);
 
+    /// Decodes one event with what it has beside its value; the same as
+    /// [`Decoder::push`] where no column comes from there.
+    fn push_with(&mut self, value: Option<&[u8]>, _context: &RowContext<'_>) {
+        self.push(value);
+    }
+
     /// How many events were pushed since the last `finish`.
     fn pushed(&self) -> usize;
 
@@ -125,4 +132,22 @@ pub fn decoder(
         Format::Protobuf(options) => Box::new(protobuf::ProtobufDecoder::new(options, schema, on_error)?),
         Format::Raw => Box::new(raw::RawDecoder::new(schema)?),
     })
+}
+
+/// The same, with columns that come from the event around its value and a say on
+/// events without one. Costs nothing more where `options` ask for nothing more.
+///
+/// # Errors
+/// As [`decoder`]; and [`FormatError::Invalid`] if the sources are not one per
+/// column.
+pub fn event_decoder(
+    format: &Format,
+    schema: SchemaRef,
+    on_error: OnError,
+    options: &EventOptions,
+) -> Result<Box<dyn Decoder>, FormatError> {
+    if options.is_plain() {
+        return decoder(format, schema, on_error);
+    }
+    Ok(Box::new(EventDecoder::new(format, schema, on_error, options)?))
 }

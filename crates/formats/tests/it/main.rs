@@ -5,6 +5,7 @@
 mod avro;
 mod csv;
 mod debezium;
+mod event;
 mod golden;
 mod json;
 mod json_options;
