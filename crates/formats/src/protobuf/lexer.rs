@@ -146,13 +146,14 @@ impl<'a> Lexer<'a> {
             let rest = self.text[self.at..]
                 .trim_start_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}', '\u{feff}']);
             self.at = self.text.len() - rest.len();
-            let length = if rest.starts_with("//") {
-                rest.find('\n').unwrap_or(rest.len())
-            } else if rest.starts_with("/*") {
-                self.token_at = self.at;
-                2 + 2 + rest[2..].find("*/").ok_or_else(|| self.fault("a comment without an end"))?
-            } else {
-                return Ok(());
+            let length = match (rest.strip_prefix("//"), rest.strip_prefix("/*")) {
+                (Some(_), _) => rest.find('\n').unwrap_or(rest.len()),
+                (_, Some(inside)) => {
+                    self.token_at = self.at;
+                    let end = inside.find("*/").ok_or_else(|| self.fault("a comment without an end"))?;
+                    "/**/".len() + end
+                }
+                (None, None) => return Ok(()),
             };
             self.at += length;
         }
