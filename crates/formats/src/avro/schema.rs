@@ -1,7 +1,7 @@
 //! Avro schemas: their JSON text (Avro 1.11) as a list of types that refer to
 //! each other by place, so that a type may contain itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -178,13 +178,14 @@ impl Parser {
         let inside = self.name(object, namespace, id)?;
         let fields = object.get("fields").and_then(Value::as_array);
         let fields = fields.ok_or_else(|| invalid("a record without \"fields\""))?;
-        let mut read: Vec<(String, TypeId)> = Vec::with_capacity(fields.len());
+        let mut read = Vec::with_capacity(fields.len());
+        let mut names = HashSet::with_capacity(fields.len());
         for field in fields {
             let name = field.get("name").and_then(Value::as_str);
             let name = name.ok_or_else(|| invalid("a field without \"name\""))?;
             let kind =
                 field.get("type").ok_or_else(|| invalid(&format!("field `{name}` has no \"type\"")))?;
-            if read.iter().any(|(known, _)| known == name) {
+            if !names.insert(name) {
                 return Err(invalid(&format!("two fields `{name}` in one record")));
             }
             read.push((name.to_owned(), self.of(kind, &inside)?));

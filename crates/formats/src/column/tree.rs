@@ -174,6 +174,7 @@ impl<N> Slot<N> {
     }
 
     /// Rows so far.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         match &self.node {
             Node::Scalar(column) => column.len(),

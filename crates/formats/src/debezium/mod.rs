@@ -66,7 +66,8 @@ impl DebeziumDecoder {
     }
 
     /// Reads the rows of an event; gives their weights.
-    fn event(&mut self, document: &[u8]) -> Result<&'static [i64], Rejection> {
+    fn event(&mut self, value: &[u8]) -> Result<&'static [i64], Rejection> {
+        let document = self.documents.unframed(value)?;
         let found = self.documents.envelope(document)?;
         let Some(Envelope { before, after, op }) = found else { return Ok(&[]) };
         let Some(op) = op else {
@@ -114,7 +115,7 @@ fn event(reason: String) -> Rejection {
 
 impl Decoder for DebeziumDecoder {
     fn push(&mut self, value: Option<&[u8]>) {
-        let verdict = value.map_or(Ok(&[][..]), |document| self.event(document));
+        let verdict = value.map_or(Ok(&[][..]), |value| self.event(value));
         self.rows.enter_changes(verdict);
     }
 

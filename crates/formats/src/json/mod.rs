@@ -30,6 +30,7 @@ use arrow::datatypes::SchemaRef;
 use crate::column::{Columns, SCALAR_TYPES, column_of};
 use crate::decode::{Decoded, Decoder, OnError};
 use crate::error::FormatError;
+use crate::framing::{Framing, no_schema_id, split_schema_id};
 use crate::rows::{Rejection, Rows};
 use object::Object;
 
@@ -94,7 +95,20 @@ impl Documents {
         Ok(Self { root, context: Context { on_error, options, scratch: String::new() } })
     }
 
+    /// The document of a value, without what stands in front of it.
+    #[inline]
+    pub(crate) fn unframed<'a>(&self, value: &'a [u8]) -> Result<&'a [u8], Rejection> {
+        match self.context.options.framing {
+            Framing::Plain => Ok(value),
+            Framing::Confluent => match split_schema_id(value) {
+                Some((_, document)) => Ok(document),
+                None => Err(Rejection::Event(no_schema_id(value))),
+            },
+        }
+    }
+
     /// Reads a document into row `row`, or leaves no trace of it.
+    #[inline]
     pub(crate) fn read(&mut self, document: &[u8], row: usize) -> Result<(), Rejection> {
         let mut cursor = Cursor::new(document);
         let outcome = self.object(&mut cursor, row);
@@ -146,7 +160,10 @@ impl Documents {
 impl Decoder for JsonDecoder {
     fn push(&mut self, value: Option<&[u8]>) {
         let verdict = match value {
-            Some(document) => self.documents.read(document, self.rows.accepted()),
+            Some(value) => self
+                .documents
+                .unframed(value)
+                .and_then(|document| self.documents.read(document, self.rows.accepted())),
             None => Err(Rejection::Event("no value (a tombstone), expected a JSON object".to_owned())),
         };
         self.rows.enter(verdict);

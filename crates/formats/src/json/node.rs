@@ -1,9 +1,12 @@
 //! How a JSON value gets into the column of its field.
 
+use arrow::datatypes::Field;
+
 use super::cursor::{Cursor, Scalar};
 use super::object::Names;
 use super::{Context, OnDrift, Reject};
 use crate::column::{Column, ListNode, MapNode, Node, Refusal, Value, take_text};
+use crate::decode::OnError;
 use crate::fault::{refuse, refuse_null};
 use crate::number::Scaled;
 use crate::reason::{plain, quoted};
@@ -22,34 +25,33 @@ impl Slot {
         if self.len() > row {
             self.truncate(row);
         }
-        let Self { field, node } = self;
-        match (node, cursor.peek()) {
-            (Node::Scalar(column), _) => {
-                let start = cursor.at;
-                let scalar = cursor.scalar(&mut context.scratch)?;
-                let taken = match scalar {
-                    Scalar::Text(text) => column.text(text),
-                    Scalar::Number(number) => column.number(&number),
-                    Scalar::Boolean(value) => column.boolean(value),
-                    Scalar::Null | Scalar::Object | Scalar::Array => Err(Refusal::Type),
-                };
-                let Err(refusal) = taken else { return Ok(()) };
-                if matches!(scalar, Scalar::Null) {
-                    refuse_null(field)?;
-                    column.null();
-                    return Ok(());
-                }
-                let written = &cursor.document[start..cursor.at];
-                let converted = match (context.options.on_drift, refusal) {
-                    (OnDrift::Convert, Refusal::Type) => convert(column.as_mut(), scalar, written),
-                    _ => Err(refusal),
-                };
-                if let Err(refusal) = converted {
-                    refuse(field, context.on_error, refusal, || found(scalar))?;
-                    column.null();
-                }
+        let Self { field, node: Node::Scalar(column) } = self else {
+            return self.read_nested(cursor, context);
+        };
+        let start = cursor.at;
+        let scalar = cursor.scalar(&mut context.scratch)?;
+        let taken = match scalar {
+            Scalar::Text(text) => column.text(text),
+            Scalar::Number(number) => column.number(&number),
+            Scalar::Boolean(value) => column.boolean(value),
+            Scalar::Null => {
+                refuse_null(field)?;
+                column.null();
                 Ok(())
             }
+            Scalar::Object | Scalar::Array => Err(Refusal::Type),
+        };
+        let Err(refusal) = taken else { return Ok(()) };
+        let written = &cursor.document[start..cursor.at];
+        let policy = (context.on_error, context.options.on_drift);
+        misfit(field, column.as_mut(), scalar, refusal, policy, written)
+    }
+
+    /// The same, where the column is no scalar.
+    #[inline(never)]
+    fn read_nested(&mut self, cursor: &mut Cursor<'_>, context: &mut Context) -> Result<(), Reject> {
+        let Self { field, node } = self;
+        match (node, cursor.peek()) {
             (Node::Struct(node), Some(b'{')) => {
                 let row = node.len();
                 node.object.read(cursor, context, row).map_err(|reject| reject.within(field.name()))?;
@@ -62,7 +64,7 @@ impl Slot {
             (Node::Map(node), Some(b'{')) => {
                 read_map(node, cursor, context).map_err(|reject| reject.within(field.name()))
             }
-            (Node::Struct(_) | Node::List(_) | Node::Map(_), _) => {
+            _ => {
                 let scalar = cursor.scalar(&mut context.scratch)?;
                 match scalar {
                     Scalar::Null => refuse_null(field)?,
@@ -129,9 +131,31 @@ fn read_map(node: &mut MapNode<Names>, cursor: &mut Cursor<'_>, context: &mut Co
     node.close().ok_or(Reject::Full)
 }
 
+/// What becomes of a value that its column refused; `written` is how it stands
+/// in the document.
+#[cold]
+#[inline(never)]
+fn misfit(
+    field: &Field,
+    column: &mut dyn Column,
+    scalar: Scalar<'_>,
+    refusal: Refusal,
+    (on_error, on_drift): (OnError, OnDrift),
+    written: &[u8],
+) -> Result<(), Reject> {
+    let converted = match (on_drift, refusal) {
+        (OnDrift::Convert, Refusal::Type) => convert(column, scalar, written),
+        _ => Err(refusal),
+    };
+    if let Err(refusal) = converted {
+        refuse(field, on_error, refusal, || found(scalar))?;
+        column.null();
+    }
+    Ok(())
+}
+
 /// Offers a value of another type as what the column takes; `written` is how it
 /// stands in the document.
-#[cold]
 fn convert(column: &mut dyn Column, scalar: Scalar<'_>, written: &[u8]) -> Result<(), Refusal> {
     match scalar {
         Scalar::Text(text) => take_text(column, text),

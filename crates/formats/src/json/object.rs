@@ -53,8 +53,12 @@ impl Object {
             cursor.peek_token();
             match slot {
                 Some(slot) => self.slots[slot].read(cursor, context, row)?,
-                None if context.options.on_unknown == OnUnknown::Ignore => cursor.skip_value()?,
-                None => return Err(unknown(cursor.document, name_at, &mut context.scratch)),
+                None => {
+                    if context.options.on_unknown == OnUnknown::Reject {
+                        return Err(unknown(cursor.document, name_at, &mut context.scratch));
+                    }
+                    cursor.skip_value()?;
+                }
             }
             match cursor.peek_token() {
                 Some(b',') => cursor.at += 1,

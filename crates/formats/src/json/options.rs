@@ -1,6 +1,7 @@
 //! What a JSON format may be told.
 
 use crate::column::EpochUnit;
+use crate::framing::Framing;
 
 /// How JSON documents are read. The default takes what is there and nothing
 /// else: a missing field is NULL, an unknown one is skipped, text is no number.
@@ -14,6 +15,8 @@ pub struct JsonOptions {
     pub on_drift: OnDrift,
     /// What a bare number in a TIMESTAMP column counts.
     pub epoch: EpochUnit,
+    /// What stands in front of each document.
+    pub framing: Framing,
 }
 
 /// What to do with a declared field that is missing. In a NOT NULL column the

@@ -10,6 +10,8 @@ use crate::error::FormatError;
 
 /// How deep messages may be defined in each other.
 const DEPTH_MAX: u32 = 32;
+/// Largest field number of the language.
+const FIELD_NUMBER_MAX: u32 = 0x1fff_ffff;
 const FEATURES_OF_FILE: u32 = 50;
 const FEATURES_OF_FIELD: u32 = 21;
 
@@ -125,7 +127,7 @@ fn field(wire: Wire<'_>, presence: Presence) -> Result<FieldDef, Malformed> {
     each(wire, |number, part| {
         match (number, part) {
             (1, Field::Part(part)) => field.name = text(part)?,
-            (3, Field::Number(number)) => field.number = u32::try_from(number).unwrap_or(0),
+            (3, Field::Number(number)) => field.number = field_number(number),
             (4, Field::Number(label)) => field.repeated = label == 3,
             (5, Field::Number(number)) => kind = number,
             (6, Field::Part(part)) => type_name = text(part)?,
@@ -150,6 +152,11 @@ fn field(wire: Wire<'_>, presence: Presence) -> Result<FieldDef, Malformed> {
         }
     };
     Ok(field)
+}
+
+/// A field's number; 0, which no record has, for one the language does not allow.
+fn field_number(number: u64) -> u32 {
+    u32::try_from(number).ok().filter(|number| *number <= FIELD_NUMBER_MAX).unwrap_or(0)
 }
 
 fn scalar(number: u64) -> Option<Scalar> {
@@ -210,4 +217,19 @@ fn features_presence(options: Wire<'_>, features: u32) -> Result<Option<Presence
         _ => Ok(()),
     })?;
     Ok(presence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_beyond_the_language_match_no_field() {
+        assert_eq!(field_number(0x1fff_ffff), 0x1fff_ffff);
+        assert_eq!(field_number(u64::from(u32::MAX)), 0);
+        // Message "A" with a field of number 4294967295.
+        let set = b"\x0a\x0e\x22\x0c\x0a\x01A\x12\x07\x18\xff\xff\xff\xff\x0f\x28".to_vec();
+        let set = [set, b"\x01".to_vec()].concat();
+        assert!(files(&set).is_err(), "a length that does not hold is refused");
+    }
 }

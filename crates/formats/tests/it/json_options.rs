@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields};
 use pluvio_formats::{
-    Decoded, EpochUnit, Format, JsonOptions, OnDrift, OnError, OnMissing, OnUnknown, decoder, encode_json,
+    Decoded, EpochUnit, Format, Framing, JsonOptions, OnDrift, OnError, OnMissing, OnUnknown, decoder,
+    encode_json,
 };
 
 use crate::{schema, timestamp};
@@ -151,4 +152,17 @@ fn objects_fill_maps() {
         ]
     );
     assert_eq!(encode_json(&decoded.batch).unwrap().as_lines(), "{\"m\":{\"z\":[9]}}\n");
+}
+
+#[test]
+fn a_schema_id_may_stand_in_front() {
+    let options = JsonOptions { framing: Framing::Confluent, ..JsonOptions::default() };
+    let decoded = decode(
+        options,
+        &[("x", DataType::Int64)],
+        &["\0\0\0\0\u{7}{\"x\":1}", "{\"x\":1}", "\0\0\0\0\u{7}{"],
+    );
+    assert_eq!(encode_json(&decoded.batch).unwrap().as_lines(), "{\"x\":1}\n");
+    assert!(decoded.errors[0].reason.starts_with("the value starts with 0x7b, not with 0"));
+    assert_eq!(decoded.errors[1].reason, "byte 1: expected a field name in quotes, found the end");
 }
