@@ -12,10 +12,9 @@ use std::borrow::Cow;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{Field, SchemaRef};
 
-use crate::column::{Column, Refusal, SCALAR_TYPES, column};
+use crate::column::{Column, Refusal, SCALAR_TYPES, column, take_text};
 use crate::decode::{CsvOptions, Decoded, Decoder, OnError};
 use crate::error::FormatError;
-use crate::number::Number;
 use crate::reason::{quoted, refused};
 use crate::rows::{Rejection, Rows};
 
@@ -178,7 +177,7 @@ fn fill(
         column.null();
         return Ok(());
     }
-    match take(column, text) {
+    match take_text(column, text) {
         Ok(()) => Ok(()),
         Err(Refusal::Full) => Err(Rejection::BatchFull),
         Err(_) if on_error == OnError::Null && field.is_nullable() => {
@@ -189,25 +188,6 @@ fn fill(
             let problem = refused(field.data_type(), refusal, &quoted(text));
             Err(Rejection::Event(format!("field `{}`: {problem}", field.name())))
         }
-    }
-}
-
-/// Offers the text as what it may stand for, the most specific first.
-fn take(column: &mut dyn Column, text: &str) -> Result<(), Refusal> {
-    let taken = column.text(text);
-    if taken != Err(Refusal::Type) {
-        return taken;
-    }
-    if let Some(number) = Number::lenient(text) {
-        let taken = column.number(&number);
-        if taken != Err(Refusal::Type) {
-            return taken;
-        }
-    }
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "t" | "1" => column.boolean(true),
-        "false" | "f" | "0" => column.boolean(false),
-        _ => Err(Refusal::Type),
     }
 }
 

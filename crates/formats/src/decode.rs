@@ -3,7 +3,12 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use crate::avro::{self, AvroOptions};
+use crate::debezium::{self, DebeziumOptions};
 use crate::error::FormatError;
+use crate::event::{EventDecoder, EventOptions, RowContext};
+use crate::json::JsonOptions;
+use crate::protobuf::{self, ProtobufOptions};
 use crate::{csv, json, raw};
 
 /// How the value of an event is written.
@@ -11,8 +16,17 @@ use crate::{csv, json, raw};
 pub enum Format {
     /// One JSON object (RFC 8259) per event; fields find their column by name.
     Json,
+    /// The same, told more.
+    JsonWith(JsonOptions),
+    /// One Debezium envelope in JSON per event: the row before a change goes, the
+    /// row after it comes.
+    Debezium(DebeziumOptions),
     /// One line of delimited text per event; fields find their column by place.
     Csv(CsvOptions),
+    /// One binary Avro record per event; fields find their column by name.
+    Avro(AvroOptions),
+    /// One Protobuf message per event; fields find their column by name.
+    Protobuf(ProtobufOptions),
     /// One column that takes the value as it is: text (which must be UTF-8) or
     /// binary.
     Raw,
@@ -56,14 +70,18 @@ pub struct RowError {
     pub reason: String,
 }
 
-/// What the pushed events became. Every event is in exactly one of `ordinals`
-/// and `errors`.
+/// What the pushed events became. Every event is in one of `ordinals` and
+/// `errors`, except one that a format of changes ignores; only such a format
+/// makes two rows of one event.
 #[derive(Debug)]
 pub struct Decoded {
     /// The rows, in the order of the events.
     pub batch: RecordBatch,
-    /// For each row of `batch`, the index of its event; ascending.
+    /// For each row of `batch`, the index of its event; ascending, twice in a
+    /// row where an event became two.
     pub ordinals: Vec<u32>,
+    /// For each row, whether it comes (+1) or goes (-1); `None`: all come.
+    pub weights: Option<Vec<i64>>,
     /// The rejected events; ascending.
     pub errors: Vec<RowError>,
 }
@@ -76,6 +94,12 @@ pub struct Decoded {
 pub trait Decoder: Send {
     /// Decodes one event's value; `None` is an event without one (a tombstone).
     fn push(&mut self, value: Option<&[u8]>);
+
+    /// Decodes one event with what it has beside its value; the same as
+    /// [`Decoder::push`] where no column comes from there.
+    fn push_with(&mut self, value: Option<&[u8]>, _context: &RowContext<'_>) {
+        self.push(value);
+    }
 
     /// How many events were pushed since the last `finish`.
     fn pushed(&self) -> usize;
@@ -100,8 +124,30 @@ pub fn decoder(
     on_error: OnError,
 ) -> Result<Box<dyn Decoder>, FormatError> {
     Ok(match format {
-        Format::Json => Box::new(json::JsonDecoder::new(schema, on_error)?),
+        Format::Json => Box::new(json::JsonDecoder::new(JsonOptions::default(), schema, on_error)?),
+        Format::JsonWith(options) => Box::new(json::JsonDecoder::new(*options, schema, on_error)?),
+        Format::Debezium(options) => Box::new(debezium::DebeziumDecoder::new(options, schema, on_error)?),
         Format::Csv(options) => Box::new(csv::CsvDecoder::new(options.clone(), schema, on_error)?),
+        Format::Avro(options) => Box::new(avro::AvroDecoder::new(options, schema, on_error)?),
+        Format::Protobuf(options) => Box::new(protobuf::ProtobufDecoder::new(options, schema, on_error)?),
         Format::Raw => Box::new(raw::RawDecoder::new(schema)?),
     })
+}
+
+/// The same, with columns that come from the event around its value and a say on
+/// events without one. Costs nothing more where `options` ask for nothing more.
+///
+/// # Errors
+/// As [`decoder`]; and [`FormatError::Invalid`] if the sources are not one per
+/// column.
+pub fn event_decoder(
+    format: &Format,
+    schema: SchemaRef,
+    on_error: OnError,
+    options: &EventOptions,
+) -> Result<Box<dyn Decoder>, FormatError> {
+    if options.is_plain() {
+        return decoder(format, schema, on_error);
+    }
+    Ok(Box::new(EventDecoder::new(format, schema, on_error, options)?))
 }

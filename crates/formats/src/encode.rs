@@ -5,7 +5,7 @@
 //! `2013-01-01`, decimals are numbers with all their digits, binary is
 //! hexadecimal, NaN and infinities are `null`.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StructArray};
@@ -43,6 +43,14 @@ impl JsonRows {
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|end| end + 1));
         self.ends.iter().zip(starts).map(|(end, start)| &self.text[start..*end])
+    }
+
+    /// Adds a document.
+    pub(crate) fn push(&mut self, document: fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _ = self.text.write_fmt(document);
+        self.ends.push(self.text.len());
+        self.text.push('\n');
     }
 
     /// All documents, a line each.

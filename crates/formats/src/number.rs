@@ -168,6 +168,26 @@ impl<'a> Number<'a> {
     }
 }
 
+/// `unscaled` × 10^-`from` as an integer × 10^-`to`; `None` if it is beyond 128
+/// bits.
+pub(crate) fn rescaled(unscaled: i128, from: i32, to: i32) -> Option<Scaled> {
+    let power = to.saturating_sub(from);
+    if power >= 0 {
+        let value = match unscaled {
+            0 => 0,
+            _ => unscaled.checked_mul(10_i128.checked_pow(power.unsigned_abs())?)?,
+        };
+        return Some(Scaled { value, rounded: false });
+    }
+    if power.unsigned_abs() > DIGITS_WIDE_MAX {
+        return Some(Scaled { value: 0, rounded: unscaled != 0 });
+    }
+    let divisor = 10_i128.pow(power.unsigned_abs());
+    let (quotient, rest) = (unscaled / divisor, unscaled % divisor);
+    let away = i128::from(rest.unsigned_abs() >= divisor.unsigned_abs() / 2) * unscaled.signum();
+    Some(Scaled { value: quotient + away, rounded: rest != 0 })
+}
+
 /// Adds the digits at `at` to `mantissa` (which wraps beyond 19 of them); gives
 /// the place behind them.
 #[inline]

@@ -20,6 +20,8 @@ pub(crate) enum Rejection {
 pub(crate) struct Rows {
     pushed: usize,
     ordinals: Vec<u32>,
+    /// Only where rows may go.
+    weights: Option<Vec<i64>>,
     errors: Vec<RowError>,
     full: bool,
 }
@@ -46,6 +48,19 @@ impl Rows {
         }
     }
 
+    /// Enters what the next event changes: a row of each weight, or no row.
+    pub(crate) fn enter_changes(&mut self, verdict: Result<&[i64], Rejection>) {
+        match verdict {
+            Ok(changes) => {
+                let ordinal = u32::try_from(self.pushed).unwrap_or(u32::MAX);
+                self.pushed += 1;
+                self.ordinals.extend(changes.iter().map(|_| ordinal));
+                self.weights.get_or_insert_default().extend(changes);
+            }
+            Err(rejection) => self.enter(Err(rejection)),
+        }
+    }
+
     /// Closes the book over the finished columns and opens the next.
     pub(crate) fn finish(
         &mut self,
@@ -59,7 +74,7 @@ impl Rows {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows.ordinals.len()));
         let batch = RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns, &options)?;
-        Ok(Decoded { batch, ordinals: rows.ordinals, errors: rows.errors })
+        Ok(Decoded { batch, ordinals: rows.ordinals, weights: rows.weights, errors: rows.errors })
     }
 }
 

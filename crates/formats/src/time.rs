@@ -2,6 +2,8 @@
 
 /// Seconds of a day.
 const DAY_S: i64 = 86_400;
+/// Microseconds of a day.
+pub(crate) const DAY_US: i64 = DAY_S * 1_000_000;
 /// 0001-01-01T00:00:00Z.
 pub(crate) const TIMESTAMP_US_MIN: i64 = -62_135_596_800_000_000;
 /// 9999-12-31T23:59:59.999999Z.
@@ -19,28 +21,42 @@ pub fn parse_timestamp(text: &str) -> Option<i64> {
     if bytes.len() == 10 {
         return Some(day_us);
     }
-    if !matches!(bytes[10], b'T' | b't' | b' ') || bytes.get(13) != Some(&b':') {
+    if !matches!(bytes[10], b'T' | b't' | b' ') {
         return None;
     }
-    let (hour, minute) = (two(bytes, 11)?, two(bytes, 14)?);
-    let (second, fraction_us, end) = match bytes.get(16) {
-        Some(b':') => {
-            let (fraction_us, end) = fraction(bytes, 19)?;
-            (two(bytes, 17)?, fraction_us, end)
-        }
-        _ => (0, 0, 16),
-    };
-    if hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let time_s = i64::from(hour * 3600 + minute * 60 + second);
-    let us = day_us + time_s * 1_000_000 + fraction_us - offset_s(&bytes[end..])? * 1_000_000;
+    let (time_us, end) = time(bytes, 11)?;
+    let us = day_us + time_us - offset_s(&bytes[end..])? * 1_000_000;
     (TIMESTAMP_US_MIN..=TIMESTAMP_US_MAX).contains(&us).then_some(us)
 }
 
 /// A date `YYYY-MM-DD`, as days since 1970-01-01; `None` for anything else.
 pub fn parse_date(text: &str) -> Option<i32> {
     if text.len() == 10 { date(text.as_bytes()) } else { None }
+}
+
+/// A time of day `HH:MM[:SS[.fraction]]`, optionally with a `Z`, as microseconds
+/// since midnight; `None` for anything else.
+pub(crate) fn parse_time(text: &str) -> Option<i64> {
+    let (us, end) = time(text.as_bytes(), 0)?;
+    matches!(&text.as_bytes()[end..], b"" | b"Z").then_some(us)
+}
+
+/// The time of day at `at`, in microseconds, and the place behind it.
+#[inline]
+fn time(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
+    if bytes.get(at + 2) != Some(&b':') {
+        return None;
+    }
+    let (hour, minute) = (two(bytes, at)?, two(bytes, at + 3)?);
+    let (second, fraction_us, end) = match bytes.get(at + 5) {
+        Some(b':') => {
+            let (fraction_us, end) = fraction(bytes, at + 8)?;
+            (two(bytes, at + 6)?, fraction_us, end)
+        }
+        _ => (0, 0, at + 5),
+    };
+    let time_s = i64::from(hour * 3600 + minute * 60 + second);
+    (hour <= 23 && minute <= 59 && second <= 59).then_some((time_s * 1_000_000 + fraction_us, end))
 }
 
 /// Appends `YYYY-MM-DDTHH:MM:SS[.ffffff[fff]]Z` for a point in time given as
@@ -234,6 +250,15 @@ mod tests {
             assert_eq!(parse_timestamp(text), None, "{text}");
         }
         assert_eq!(parse_date("2013-01-01T00:00:00Z"), None);
+    }
+
+    #[test]
+    fn times_of_day() {
+        assert_eq!(parse_time("10:00"), Some(36_000_000_000));
+        assert_eq!(parse_time("23:59:59.999999Z"), Some(DAY_US - 1));
+        for text in ["", "1:00", "24:00", "10:60", "10:00:60", "10:00+01", "10", "10:0"] {
+            assert_eq!(parse_time(text), None, "{text}");
+        }
     }
 
     #[test]

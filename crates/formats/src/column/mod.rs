@@ -4,6 +4,8 @@
 mod numeric;
 mod temporal;
 mod text;
+mod tree;
+mod value;
 
 use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder, NullBufferBuilder};
 use arrow::datatypes::{
@@ -13,7 +15,10 @@ use arrow::datatypes::{
 use std::sync::Arc;
 
 use crate::number::Number;
+pub use temporal::EpochUnit;
 pub(crate) use text::BinaryColumn;
+pub(crate) use tree::{Columns, ListNode, MapNode, Node, Object, Slot};
+pub(crate) use value::Value;
 
 /// Why a column takes a value not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +53,39 @@ pub(crate) trait Column: Send {
     fn text(&mut self, _value: &str) -> Result<(), Refusal> {
         Err(Refusal::Type)
     }
+    /// Adds a value that has its type from the format.
+    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+        match value {
+            Value::Boolean(value) => self.boolean(value),
+            Value::Text(text) => self.text(text),
+            _ => Err(Refusal::Type),
+        }
+    }
     /// The array of all rows; the next one starts with room for as many.
     fn finish(&mut self) -> ArrayRef;
 }
 
 /// The types [`column`] knows, for messages.
-pub(crate) const SCALAR_TYPES: &str = "BOOLEAN, TINYINT to BIGINT (also UNSIGNED), REAL, DOUBLE, DECIMAL (128 bits), VARCHAR (Utf8), DATE (Date32) or TIMESTAMP (microseconds)";
+pub(crate) const SCALAR_TYPES: &str = "BOOLEAN, TINYINT to BIGINT (also UNSIGNED), REAL, DOUBLE, DECIMAL (128 bits), VARCHAR (Utf8), DATE (Date32), TIME (microseconds) or TIMESTAMP (microseconds)";
+/// The types [`typed_column`] knows, for messages.
+pub(crate) const TYPED_TYPES: &str = "BOOLEAN, TINYINT to BIGINT (also UNSIGNED), REAL, DOUBLE, DECIMAL (128 bits), VARCHAR (Utf8), BINARY, DATE (Date32), TIME (microseconds) or TIMESTAMP (microseconds)";
 
-/// An empty column of this type; `None` if there is none.
+/// An empty column of this type, for typed values; `None` if there is none.
+pub(crate) fn typed_column(data_type: &DataType) -> Option<Box<dyn Column>> {
+    match data_type {
+        DataType::Binary => Some(Box::new(BinaryColumn::default())),
+        other => column(other),
+    }
+}
+
+/// An empty column of this type, for values as text; `None` if there is none.
+/// Bare numbers in TIMESTAMP columns are epoch milliseconds.
 pub(crate) fn column(data_type: &DataType) -> Option<Box<dyn Column>> {
+    column_of(data_type, EpochUnit::Milliseconds)
+}
+
+/// The same; bare numbers in TIMESTAMP columns count `epoch` units.
+pub(crate) fn column_of(data_type: &DataType, epoch: EpochUnit) -> Option<Box<dyn Column>> {
     use numeric::{DecimalColumn, FloatColumn, IntegerColumn};
     Some(match data_type {
         DataType::Boolean => Box::new(BooleanColumn::default()),
@@ -75,11 +104,31 @@ pub(crate) fn column(data_type: &DataType) -> Option<Box<dyn Column>> {
         }
         DataType::Utf8 => Box::new(text::TextColumn::default()),
         DataType::Date32 => Box::new(temporal::DateColumn::default()),
+        DataType::Time64(TimeUnit::Microsecond) => Box::new(temporal::TimeColumn::default()),
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            Box::new(temporal::TimestampColumn::new(zone.clone()))
+            Box::new(temporal::TimestampColumn::new(zone.clone(), epoch))
         }
         _ => return None,
     })
+}
+
+/// Offers a text as what it may stand for, the most specific first.
+pub(crate) fn take_text(column: &mut dyn Column, text: &str) -> Result<(), Refusal> {
+    let taken = column.text(text);
+    if taken != Err(Refusal::Type) {
+        return taken;
+    }
+    if let Some(number) = Number::lenient(text) {
+        let taken = column.number(&number);
+        if taken != Err(Refusal::Type) {
+            return taken;
+        }
+    }
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "1" => column.boolean(true),
+        "false" | "f" | "0" => column.boolean(false),
+        _ => Err(Refusal::Type),
+    }
 }
 
 /// A type as SQL writes it.
@@ -98,9 +147,12 @@ pub(crate) fn sql_name(data_type: &DataType) -> String {
         DataType::Float64 => "DOUBLE",
         DataType::Utf8 => "VARCHAR",
         DataType::Date32 => "DATE",
+        DataType::Time64(_) => "TIME",
         DataType::Timestamp(..) => "TIMESTAMP",
+        DataType::Binary => "BINARY",
         DataType::Struct(_) => "STRUCT",
         DataType::List(_) => "ARRAY",
+        DataType::Map(..) => "MAP",
         DataType::Decimal128(precision, scale) => return format!("DECIMAL({precision}, {scale})"),
         other => return other.to_string(),
     };
@@ -200,6 +252,7 @@ mod tests {
             DataType::Decimal128(10, 2),
             DataType::Utf8,
             DataType::Date32,
+            DataType::Time64(TimeUnit::Microsecond),
             DataType::Timestamp(TimeUnit::Microsecond, None),
         ];
         for data_type in types {
@@ -208,7 +261,8 @@ mod tests {
                 let (number, _) = Number::scan(b"1", 0).unwrap();
                 let taken = column.boolean(true).is_ok()
                     || column.number(&number).is_ok()
-                    || column.text("2013-01-01").is_ok();
+                    || column.text("2013-01-01").is_ok()
+                    || column.text("10:00").is_ok();
                 assert!(taken, "{data_type}");
             };
             one(column.as_mut());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, ArrowPrimitiveType, Decimal128Array, PrimitiveArray};
 use arrow::datatypes::{Float32Type, Float64Type};
 
-use super::{Column, Refusal, Values};
-use crate::number::Number;
+use super::{Column, Refusal, Value, Values};
+use crate::number::{Number, Scaled, rescaled};
 
 /// TINYINT to BIGINT, signed or not. Takes a number whose value is whole,
 /// however it is written (`5`, `5.0`, `5e0`).
@@ -17,6 +17,14 @@ pub(super) struct IntegerColumn<T: ArrowPrimitiveType> {
 impl<T: ArrowPrimitiveType> Default for IntegerColumn<T> {
     fn default() -> Self {
         Self { values: Values::default() }
+    }
+}
+
+impl<T: ArrowPrimitiveType<Native: TryFrom<i128>>> IntegerColumn<T> {
+    #[inline]
+    fn integer(&mut self, value: i128) -> Result<(), Refusal> {
+        self.values.push(T::Native::try_from(value).map_err(|_| Refusal::Range)?);
+        Ok(())
     }
 }
 
@@ -38,8 +46,24 @@ impl<T: ArrowPrimitiveType<Native: TryFrom<i128>>> Column for IntegerColumn<T> {
         if scaled.rounded {
             return Err(Refusal::Type);
         }
-        self.values.push(T::Native::try_from(scaled.value).map_err(|_| Refusal::Range)?);
-        Ok(())
+        self.integer(scaled.value)
+    }
+
+    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+        match value {
+            Value::Integer(value) => self.integer(value),
+            Value::Symbol { number, .. } => self.integer(number.into()),
+            Value::Date(days) => self.integer(days.into()),
+            Value::Time { raw, .. } | Value::Instant { raw, .. } => self.integer(raw.into()),
+            Value::Float(value) if value.fract() == 0.0 => self.integer(value as i128),
+            Value::Decimal { unscaled, scale } => match rescaled(unscaled, scale, 0) {
+                Some(Scaled { value, rounded: false }) => self.integer(value),
+                Some(_) => Err(Refusal::Type),
+                None => Err(Refusal::Range),
+            },
+            Value::Huge => Err(Refusal::Range),
+            _ => Err(Refusal::Type),
+        }
     }
 
     fn finish(&mut self) -> ArrayRef {
@@ -52,11 +76,18 @@ impl<T: ArrowPrimitiveType<Native: TryFrom<i128>>> Column for IntegerColumn<T> {
 pub(super) trait Float: ArrowPrimitiveType {
     /// The nearest value; `None` if it is beyond the range.
     fn of(number: &Number<'_>) -> Option<Self::Native>;
+    /// The nearest value; `None` if a finite one is beyond the range.
+    fn of_f64(value: f64) -> Option<Self::Native>;
 }
 
 impl Float for Float32Type {
     fn of(number: &Number<'_>) -> Option<f32> {
         number.to_f32()
+    }
+
+    fn of_f64(value: f64) -> Option<f32> {
+        let single = value as f32;
+        (single.is_finite() || !value.is_finite()).then_some(single)
     }
 }
 
@@ -64,6 +95,11 @@ impl Float for Float64Type {
     #[inline]
     fn of(number: &Number<'_>) -> Option<f64> {
         number.to_f64()
+    }
+
+    #[inline]
+    fn of_f64(value: f64) -> Option<f64> {
+        Some(value)
     }
 }
 
@@ -96,6 +132,18 @@ impl<T: Float> Column for FloatColumn<T> {
         Ok(())
     }
 
+    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+        let value = match value {
+            Value::Float(value) => value,
+            Value::Integer(value) => value as f64,
+            Value::Decimal { unscaled, scale } => unscaled as f64 / 10_f64.powi(scale),
+            Value::Huge => return Err(Refusal::Range),
+            _ => return Err(Refusal::Type),
+        };
+        self.values.push(T::of_f64(value).ok_or(Refusal::Range)?);
+        Ok(())
+    }
+
     fn finish(&mut self) -> ArrayRef {
         let (values, nulls) = self.values.take();
         Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
@@ -119,6 +167,17 @@ impl DecimalColumn {
     }
 }
 
+impl DecimalColumn {
+    fn unscaled(&mut self, scaled: Option<Scaled>) -> Result<(), Refusal> {
+        let value = scaled.ok_or(Refusal::Range)?.value;
+        if value.unsigned_abs() >= self.limit.unsigned_abs() {
+            return Err(Refusal::Range);
+        }
+        self.values.push(value);
+        Ok(())
+    }
+}
+
 impl Column for DecimalColumn {
     fn len(&self) -> usize {
         self.values.values.len()
@@ -133,12 +192,21 @@ impl Column for DecimalColumn {
     }
 
     fn number(&mut self, value: &Number<'_>) -> Result<(), Refusal> {
-        let scaled = value.scaled(self.scale.into()).ok_or(Refusal::Range)?;
-        if scaled.value.abs() >= self.limit {
-            return Err(Refusal::Range);
+        self.unscaled(value.scaled(self.scale.into()))
+    }
+
+    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+        match value {
+            Value::Decimal { unscaled, scale } => self.unscaled(rescaled(unscaled, scale, self.scale.into())),
+            Value::Integer(value) => self.unscaled(rescaled(value, 0, self.scale.into())),
+            Value::Float(value) if value.is_finite() => {
+                let text = value.to_string();
+                let number = Number::lenient(&text).ok_or(Refusal::Type)?;
+                self.unscaled(number.scaled(self.scale.into()))
+            }
+            Value::Huge => Err(Refusal::Range),
+            _ => Err(Refusal::Type),
         }
-        self.values.push(scaled.value);
-        Ok(())
     }
 
     fn finish(&mut self) -> ArrayRef {

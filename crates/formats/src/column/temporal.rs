@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Date32Array, Time64MicrosecondArray, TimestampMicrosecondArray};
 
-use super::{Column, Refusal, Values};
-use crate::number::Number;
-use crate::time::{TIMESTAMP_US_MAX, TIMESTAMP_US_MIN, parse_date, parse_timestamp};
+use super::{Column, Refusal, Value, Values};
+use crate::number::{Number, rescaled};
+use crate::time::{DAY_US, TIMESTAMP_US_MAX, TIMESTAMP_US_MIN, parse_date, parse_time, parse_timestamp};
 
 /// DATE. Takes a text `YYYY-MM-DD`.
 #[derive(Default)]
@@ -32,23 +32,114 @@ impl Column for DateColumn {
         Ok(())
     }
 
+    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+        match value {
+            Value::Date(days) => {
+                self.values.push(days);
+                Ok(())
+            }
+            Value::Text(text) => self.text(text),
+            _ => Err(Refusal::Type),
+        }
+    }
+
     fn finish(&mut self) -> ArrayRef {
         let (values, nulls) = self.values.take();
         Arc::new(Date32Array::new(values.into(), nulls))
     }
 }
 
+/// TIME in microseconds. Takes a text `HH:MM[:SS[.fraction]]`.
+#[derive(Default)]
+pub(super) struct TimeColumn {
+    values: Values<i64>,
+}
+
+impl Column for TimeColumn {
+    fn len(&self) -> usize {
+        self.values.values.len()
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.values.truncate(len);
+    }
+
+    fn null(&mut self) {
+        self.values.null();
+    }
+
+    fn text(&mut self, value: &str) -> Result<(), Refusal> {
+        self.values.push(parse_time(value).ok_or(Refusal::Type)?);
+        Ok(())
+    }
+
+    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+        match value {
+            Value::Time { us: us @ 0..DAY_US, .. } => {
+                self.values.push(us);
+                Ok(())
+            }
+            Value::Time { .. } => Err(Refusal::Range),
+            Value::Text(text) => self.text(text),
+            _ => Err(Refusal::Type),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        let (values, nulls) = self.values.take();
+        Arc::new(Time64MicrosecondArray::new(values.into(), nulls))
+    }
+}
+
+/// What a bare number in a TIMESTAMP column counts since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EpochUnit {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    #[default]
+    Milliseconds,
+    /// Microseconds.
+    Microseconds,
+    /// Nanoseconds, rounded to microseconds.
+    Nanoseconds,
+}
+
+impl EpochUnit {
+    /// The power of ten that turns a number of these into microseconds.
+    fn power(self) -> i32 {
+        match self {
+            Self::Seconds => 6,
+            Self::Milliseconds => 3,
+            Self::Microseconds => 0,
+            Self::Nanoseconds => -3,
+        }
+    }
+}
+
 /// TIMESTAMP in microseconds. Takes ISO 8601 text (see [`parse_timestamp`]) and
-/// numbers, which are epoch milliseconds and may have a fraction.
+/// numbers, which count the column's epoch unit and may have a fraction.
 pub(super) struct TimestampColumn {
     values: Values<i64>,
     zone: Option<Arc<str>>,
+    /// Power of ten from a bare number to microseconds.
+    power: i32,
 }
 
 impl TimestampColumn {
     /// An empty column. The time zone only names how to show the instants.
-    pub(super) fn new(zone: Option<Arc<str>>) -> Self {
-        Self { values: Values::default(), zone }
+    pub(super) fn new(zone: Option<Arc<str>>, epoch: EpochUnit) -> Self {
+        Self { values: Values::default(), zone, power: epoch.power() }
+    }
+
+    fn instant(&mut self, us: i128) -> Result<(), Refusal> {
+        match i64::try_from(us) {
+            Ok(us @ TIMESTAMP_US_MIN..=TIMESTAMP_US_MAX) => {
+                self.values.push(us);
+                Ok(())
+            }
+            _ => Err(Refusal::Range),
+        }
     }
 }
 
@@ -66,12 +157,18 @@ impl Column for TimestampColumn {
     }
 
     fn number(&mut self, value: &Number<'_>) -> Result<(), Refusal> {
-        let us = value.scaled(3).and_then(|scaled| i64::try_from(scaled.value).ok()).ok_or(Refusal::Range)?;
-        if !(TIMESTAMP_US_MIN..=TIMESTAMP_US_MAX).contains(&us) {
-            return Err(Refusal::Range);
+        self.instant(value.scaled(self.power).ok_or(Refusal::Range)?.value)
+    }
+
+    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+        match value {
+            Value::Instant { us, .. } => self.instant(us),
+            Value::Integer(value) => {
+                self.instant(rescaled(value, 0, self.power).ok_or(Refusal::Range)?.value)
+            }
+            Value::Text(text) => self.text(text),
+            _ => Err(Refusal::Type),
         }
-        self.values.push(us);
-        Ok(())
     }
 
     fn text(&mut self, value: &str) -> Result<(), Refusal> {
@@ -94,7 +191,7 @@ mod tests {
 
     #[test]
     fn numbers_are_epoch_milliseconds() {
-        let mut column = TimestampColumn::new(Some("UTC".into()));
+        let mut column = TimestampColumn::new(Some("UTC".into()), EpochUnit::default());
         for text in ["1357034400000", "1357034400000.25", "1.3570344e12"] {
             column.number(&Number::scan(text.as_bytes(), 0).unwrap().0).unwrap();
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryArray, NullBufferBuilder, StringArray};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 
-use super::{Column, Refusal};
+use super::{Column, Refusal, Value};
 
 /// BINARY: values one behind the other.
 pub(crate) struct BinaryColumn {
@@ -61,6 +61,14 @@ impl Column for BinaryColumn {
         self.nulls.append_null();
     }
 
+    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+        match value {
+            Value::Bytes(bytes) => self.push(bytes),
+            Value::Text(text) => self.push(text.as_bytes()),
+            _ => Err(Refusal::Type),
+        }
+    }
+
     fn finish(&mut self) -> ArrayRef {
         let (offsets, bytes, nulls) = self.take();
         Arc::new(BinaryArray::new(offsets, bytes, nulls))
@@ -86,6 +94,13 @@ impl Column for TextColumn {
 
     fn text(&mut self, value: &str) -> Result<(), Refusal> {
         self.0.push(value.as_bytes())
+    }
+
+    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+        match value {
+            Value::Text(text) | Value::Symbol { name: text, .. } => self.0.push(text.as_bytes()),
+            _ => Err(Refusal::Type),
+        }
     }
 
     fn finish(&mut self) -> ArrayRef {

@@ -8,7 +8,7 @@ pub(super) const DEPTH_MAX: u32 = 128;
 
 /// A document that is not JSON: where, and what should stand there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed {
+pub(crate) struct Malformed {
     /// Index of the byte at fault.
     pub(super) at: usize,
     expected: &'static str,
@@ -22,7 +22,7 @@ impl Malformed {
     }
 
     /// The reason, given the document.
-    pub(super) fn reason(&self, document: &[u8]) -> String {
+    pub(crate) fn reason(&self, document: &[u8]) -> String {
         let Self { at, expected } = self;
         match document.get(*at) {
             None => format!("byte {at}: expected {expected}, found the end"),
@@ -36,7 +36,7 @@ impl Malformed {
 
 /// A value as a column sees it; objects and arrays are already skipped.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Scalar<'a> {
+pub(crate) enum Scalar<'a> {
     Text(&'a str),
     Number(Number<'a>),
     Boolean(bool),
@@ -47,15 +47,15 @@ pub(super) enum Scalar<'a> {
 
 /// A place in a document.
 #[derive(Debug)]
-pub(super) struct Cursor<'a> {
-    pub(super) document: &'a [u8],
+pub(crate) struct Cursor<'a> {
+    pub(crate) document: &'a [u8],
     /// Index of the next byte.
-    pub(super) at: usize,
+    pub(crate) at: usize,
 }
 
 impl<'a> Cursor<'a> {
     /// At the start of a document.
-    pub(super) fn new(document: &'a [u8]) -> Self {
+    pub(crate) fn new(document: &'a [u8]) -> Self {
         Self { document, at: 0 }
     }
 
@@ -67,13 +67,13 @@ impl<'a> Cursor<'a> {
 
     /// A fault here.
     #[cold]
-    pub(super) fn malformed(&self, expected: &'static str) -> Malformed {
+    pub(crate) fn malformed(&self, expected: &'static str) -> Malformed {
         Malformed::at(self.at, expected)
     }
 
     /// Goes behind white space; gives the next byte.
     #[inline]
-    pub(super) fn peek_token(&mut self) -> Option<u8> {
+    pub(crate) fn peek_token(&mut self) -> Option<u8> {
         while let Some(byte) = self.peek() {
             if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
                 return Some(byte);
@@ -85,7 +85,7 @@ impl<'a> Cursor<'a> {
 
     /// Goes behind white space and this byte.
     #[inline]
-    pub(super) fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
+    pub(crate) fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
         if self.peek_token() != Some(byte) {
             return Err(self.malformed(expected));
         }
@@ -94,7 +94,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Checks that nothing but white space is left.
-    pub(super) fn expect_end(&mut self) -> Result<(), Malformed> {
+    pub(crate) fn expect_end(&mut self) -> Result<(), Malformed> {
         match self.peek_token() {
             None => Ok(()),
             Some(_) => Err(self.malformed("the end of the document")),
@@ -103,7 +103,7 @@ impl<'a> Cursor<'a> {
 
     /// Reads the string whose opening quote was passed.
     #[inline]
-    pub(super) fn raw_text(&mut self) -> Result<RawText<'a>, Malformed> {
+    pub(crate) fn raw_text(&mut self) -> Result<RawText<'a>, Malformed> {
         let (text, end) = RawText::scan(self.document, self.at)?;
         self.at = end;
         Ok(text)
@@ -111,7 +111,7 @@ impl<'a> Cursor<'a> {
 
     /// Reads the value here, where `peek_token` stopped.
     #[inline]
-    pub(super) fn scalar<'s>(&mut self, scratch: &'s mut String) -> Result<Scalar<'s>, Malformed>
+    pub(crate) fn scalar<'s>(&mut self, scratch: &'s mut String) -> Result<Scalar<'s>, Malformed>
     where
         'a: 's,
     {
@@ -154,7 +154,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Skips the value here, where `peek_token` stopped, checking all of it.
-    pub(super) fn skip_value(&mut self) -> Result<(), Malformed> {
+    pub(crate) fn skip_value(&mut self) -> Result<(), Malformed> {
         // One bit per open container, the innermost lowest: is it an object?
         let (mut open, mut depth) = (0_u128, 0_u32);
         loop {

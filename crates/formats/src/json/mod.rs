@@ -11,34 +11,34 @@
 //!   is rejected.
 //! - Numbers fill numeric columns if they are in range; integers need a whole
 //!   value (`5.0` is one); DECIMAL rounds to its scale. Text is never a number
-//!   and a number never text. Dates are text, timestamps text or epoch
-//!   milliseconds.
-//! - Objects fill STRUCT columns, arrays fill ARRAY columns, to any depth of the
-//!   schema up to 32.
+//!   and a number never text. Dates and times are text, timestamps text (with a
+//!   `T` or a space, with or without an offset) or epoch milliseconds.
+//! - Objects fill STRUCT and MAP columns, arrays fill ARRAY columns, to any
+//!   depth of the schema up to 32.
+//! - [`JsonOptions`] changes the verdict on missing and unknown fields and on
+//!   other types, and what numbers count in timestamps.
 
 mod cursor;
 mod node;
 mod object;
+mod options;
 mod text;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 
+use crate::column::{Columns, SCALAR_TYPES, column_of};
 use crate::decode::{Decoded, Decoder, OnError};
 use crate::error::FormatError;
+use crate::framing::{Framing, no_schema_id, split_schema_id};
 use crate::rows::{Rejection, Rows};
-use cursor::{Cursor, Malformed};
 use object::Object;
 
+pub(crate) use cursor::{Cursor, Malformed, Scalar};
+pub use options::{JsonOptions, OnDrift, OnMissing, OnUnknown};
+
 /// Why a document became no row.
-#[derive(Debug)]
-enum Reject {
-    /// It is not JSON.
-    Malformed(Malformed),
-    /// A field is missing or does not fit.
-    Field(Box<FieldFault>),
-    /// A column is as large as it can be.
-    Full,
-}
+type Reject = crate::fault::Reject<Malformed>;
 
 impl From<Malformed> for Reject {
     fn from(malformed: Malformed) -> Self {
@@ -46,27 +46,10 @@ impl From<Malformed> for Reject {
     }
 }
 
-/// What is wrong with a field, and with which.
-#[derive(Debug)]
-struct FieldFault {
-    /// From the outermost field to the innermost: `order.lines[2].amount`.
-    path: String,
-    /// `None`: it is missing.
-    problem: Option<String>,
-}
-
-impl FieldFault {
-    /// The same fault, seen from the container whose `step` leads to it.
-    fn within(mut self: Box<Self>, step: &str) -> Box<Self> {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        self.path = format!("{step}{dot}{}", self.path);
-        self
-    }
-}
-
 /// What all levels of a document share.
 struct Context {
     on_error: OnError,
+    options: JsonOptions,
     /// Holds a string while its escapes are resolved.
     scratch: String,
 }
@@ -74,50 +57,113 @@ struct Context {
 /// See the module.
 pub(crate) struct JsonDecoder {
     schema: SchemaRef,
-    root: Object,
-    context: Context,
+    documents: Documents,
     rows: Rows,
 }
 
 impl JsonDecoder {
     /// A decoder into this schema.
-    pub(crate) fn new(schema: SchemaRef, on_error: OnError) -> Result<Self, FormatError> {
-        let root = Object::new(schema.fields(), "", 0)?;
-        Ok(Self {
-            schema,
-            root,
-            context: Context { on_error, scratch: String::new() },
-            rows: Rows::default(),
-        })
+    pub(crate) fn new(
+        options: JsonOptions,
+        schema: SchemaRef,
+        on_error: OnError,
+    ) -> Result<Self, FormatError> {
+        let documents = Documents::new(options, &schema, on_error)?;
+        Ok(Self { schema, documents, rows: Rows::default() })
+    }
+}
+
+/// The columns of documents.
+pub(crate) struct Documents {
+    root: Object,
+    context: Context,
+}
+
+impl Documents {
+    /// Empty columns.
+    pub(crate) fn new(
+        options: JsonOptions,
+        schema: &SchemaRef,
+        on_error: OnError,
+    ) -> Result<Self, FormatError> {
+        let columns = Columns {
+            format: "format json",
+            supported: SCALAR_TYPES,
+            scalar: &|data_type| column_of(data_type, options.epoch),
+        };
+        let root = Object::new(schema.fields(), "", 0, &columns)?;
+        Ok(Self { root, context: Context { on_error, options, scratch: String::new() } })
     }
 
-    fn row(&mut self, document: &[u8]) -> Result<(), Rejection> {
-        let row = self.rows.accepted();
+    /// The document of a value, without what stands in front of it.
+    #[inline]
+    pub(crate) fn unframed<'a>(&self, value: &'a [u8]) -> Result<&'a [u8], Rejection> {
+        match self.context.options.framing {
+            Framing::Plain => Ok(value),
+            Framing::Confluent => match split_schema_id(value) {
+                Some((_, document)) => Ok(document),
+                None => Err(Rejection::Event(no_schema_id(value))),
+            },
+        }
+    }
+
+    /// Reads a document into row `row`, or leaves no trace of it.
+    #[inline]
+    pub(crate) fn read(&mut self, document: &[u8], row: usize) -> Result<(), Rejection> {
         let mut cursor = Cursor::new(document);
-        let outcome = match cursor.peek_token() {
-            Some(b'{') => self
-                .root
-                .read(&mut cursor, &mut self.context, row)
-                .and_then(|()| cursor.expect_end().map_err(Reject::from)),
-            _ => Err(cursor.malformed("a JSON object").into()),
-        };
+        let outcome = self.object(&mut cursor, row);
+        let outcome = outcome.and_then(|()| cursor.expect_end().map_err(Reject::from));
         let Err(reject) = outcome else { return Ok(()) };
         self.root.truncate(row);
-        Err(match reject {
-            Reject::Malformed(malformed) => Rejection::Event(malformed.reason(document)),
-            Reject::Field(fault) => Rejection::Event(match fault.problem {
-                None => format!("missing field `{}`", fault.path),
-                Some(problem) => format!("field `{}`: {problem}", fault.path),
-            }),
-            Reject::Full => Rejection::BatchFull,
-        })
+        Err(reject.verdict(|malformed| malformed.reason(document)))
+    }
+
+    /// Reads the object at byte `start`, which field `name` holds, into row
+    /// `row`, or leaves no trace of it.
+    pub(crate) fn read_at(
+        &mut self,
+        document: &[u8],
+        start: usize,
+        name: &str,
+        row: usize,
+    ) -> Result<(), Rejection> {
+        let mut cursor = Cursor { document, at: start };
+        let Err(reject) = self.object(&mut cursor, row) else { return Ok(()) };
+        self.root.truncate(row);
+        Err(reject.within(name).verdict(|malformed| malformed.reason(document)))
+    }
+
+    #[inline]
+    fn object(&mut self, cursor: &mut Cursor<'_>, row: usize) -> Result<(), Reject> {
+        match cursor.peek_token() {
+            Some(b'{') => self.root.read(cursor, &mut self.context, row),
+            _ => Err(cursor.malformed("a JSON object").into()),
+        }
+    }
+
+    /// Room for a string while its escapes are resolved.
+    pub(crate) fn scratch(&mut self) -> &mut String {
+        &mut self.context.scratch
+    }
+
+    /// Takes back the rows from `len` on.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.root.truncate(len);
+    }
+
+    /// The arrays of all columns.
+    pub(crate) fn finish(&mut self) -> Vec<ArrayRef> {
+        self.root.finish()
     }
 }
 
 impl Decoder for JsonDecoder {
     fn push(&mut self, value: Option<&[u8]>) {
         let verdict = match value {
-            Some(document) => self.row(document),
+            Some(value) => self
+                .documents
+                .unframed(value)
+                .and_then(|document| self.documents.read(document, self.rows.accepted())),
             None => Err(Rejection::Event("no value (a tombstone), expected a JSON object".to_owned())),
         };
         self.rows.enter(verdict);
@@ -128,7 +174,7 @@ impl Decoder for JsonDecoder {
     }
 
     fn finish(&mut self) -> Result<Decoded, FormatError> {
-        let columns = self.root.finish();
+        let columns = self.documents.finish();
         self.rows.finish(&self.schema, columns)
     }
 }

@@ -12,9 +12,9 @@ const CHUNK_BYTES: usize = 64;
 
 /// The inside of a JSON string, structurally checked; not yet UTF-8.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RawText<'a> {
+pub(crate) struct RawText<'a> {
     /// Between the quotes.
-    pub(super) bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// Where it starts in the document.
     start: usize,
     /// Whether it has a backslash.
@@ -50,7 +50,7 @@ impl<'a> RawText<'a> {
 
     /// Checks what [`RawText::scan`] left open.
     #[inline]
-    pub(super) fn check(&self) -> Result<(), Malformed> {
+    pub(crate) fn check(&self) -> Result<(), Malformed> {
         if self.ascii { Ok(()) } else { self.utf8().map(|_| ()) }
     }
 

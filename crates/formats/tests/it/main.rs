@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod avro;
 mod csv;
+mod debezium;
+mod event;
+mod golden;
 mod json;
+mod json_options;
 mod oracle;
+mod protobuf;
 
 use std::sync::Arc;
 
