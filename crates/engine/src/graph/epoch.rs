@@ -153,7 +153,7 @@ impl Pipeline {
 
     /// Whether some view has not taken part in an epoch.
     pub fn begins(&self) -> bool {
-        self.newcomers.contains(&true) || self.views.iter().any(View::lacks_first_result)
+        !self.goes_through() || self.views.iter().any(View::lacks_first_result)
     }
 
     /// Whether windows are due with the partitions as they are now.

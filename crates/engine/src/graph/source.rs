@@ -192,10 +192,11 @@ impl Source {
     /// The watermark: the oldest of the partitions' newest event times, less the
     /// delay. Idle partitions do not count; it never goes back.
     pub fn watermark_us(&self, record: &StreamRecord, now_us: u64) -> Option<i64> {
-        self.watermark(record, now_us, &|_| false)
+        self.watermark_after(record, now_us, &|_| false)
     }
 
-    fn watermark(
+    /// The watermark after an epoch in which some partitions had events.
+    pub fn watermark_after(
         &self,
         record: &StreamRecord,
         now_us: u64,
@@ -214,16 +215,6 @@ impl Source {
         };
         let candidate = newest.map(|t| t.saturating_sub(delay_us));
         candidate.max(record.watermark_us)
-    }
-
-    /// The watermark after an epoch in which some partitions had events.
-    pub fn watermark_after(
-        &self,
-        record: &StreamRecord,
-        now_us: u64,
-        had_events: &impl Fn(usize) -> bool,
-    ) -> Option<i64> {
-        self.watermark(record, now_us, had_events)
     }
 
     /// Whether the stream has event time.

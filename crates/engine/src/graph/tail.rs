@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, UInt32Array,
 };
-use datafusion::arrow::compute::{cast, filter_record_batch, not};
+use datafusion::arrow::compute::{cast, filter_record_batch, take};
 use datafusion::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use pluvio_catalog::{ViewDef, ViewKind};
 use pluvio_keytables::{Commit, KeyTable, Span, SpanRetention, Store, fingerprints};
@@ -14,7 +14,8 @@ use pluvio_query::QueryError;
 
 use crate::compile::{Edge, How, Output, Window};
 use crate::operators::{
-    Delta, Epoch, HoldState, StepRunner, batch_of, closed, consolidate, copies, gather, sum, take_rows,
+    Counted, Delta, Epoch, HoldState, StepRunner, batch_of, closed, consolidate, copies, counted, gather,
+    sum, take_rows,
 };
 
 /// A view's rows and how changes get there.
@@ -199,18 +200,14 @@ impl Tail {
         let Some(delta) = gather(deltas)?.map(sum).transpose()? else { return Ok((0, Vec::new())) };
         let names: ArrayRef = Arc::new(fingerprints(delta.rows.columns(), delta.len())?);
         let stored = table.lookup(std::slice::from_ref(&names), Some(&[self.stored.fields().len() - 1]))?;
-        let before = stored.columns[0].as_primitive::<Int64Type>();
-        let old = |row: usize| if before.is_valid(row) { before.value(row) } else { 0 };
-        let now: Int64Array = (0..delta.len()).map(|row| Some(old(row) + delta.weight(row))).collect();
-        let stays = BooleanArray::from_unary(&now, |count| count != 0);
+        let Counted { set, counts, gone, .. } = counted(&stored.columns[0], &delta)?;
         let schema = Arc::new(self.stored.project(table.key())?);
-        let gone =
-            filter_record_batch(&batch_of(&schema, vec![Arc::clone(&names)], delta.len())?, &not(&stays)?)?;
-        let mut columns = delta.rows.columns().to_vec();
-        columns.extend([names, Arc::new(now) as ArrayRef]);
-        let kept = filter_record_batch(&RecordBatch::try_new(Arc::clone(&self.stored), columns)?, &stays)?;
-        commit.delete(table, gone);
-        commit.upsert(table, kept);
+        let gone = take(&names, &UInt32Array::from(gone), None)?;
+        let set = UInt32Array::from(set);
+        let mut columns = take_rows(&delta.rows, &set)?.columns().to_vec();
+        columns.extend([take(&names, &set, None)?, Arc::new(Int64Array::from(counts)) as ArrayRef]);
+        commit.delete(table, RecordBatch::try_new(schema, vec![gone])?);
+        commit.upsert(table, RecordBatch::try_new(Arc::clone(&self.stored), columns)?);
         Ok((delta.len() as u64, vec![delta]))
     }
 

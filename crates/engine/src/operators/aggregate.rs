@@ -13,8 +13,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use datafusion::arrow::compute::{cast, filter_record_batch, not};
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::compute::{cast, filter_record_batch};
+use datafusion::arrow::datatypes::{Field, Schema};
 use pluvio_keytables::{Commit, Store};
 use pluvio_query::QueryError;
 
@@ -22,14 +22,13 @@ use super::anew::Anew;
 use super::delta::{Delta, batch_of, consolidate, gather};
 use super::join::evaluate;
 use super::states::States;
-use super::{Epoch, closed, late_bound};
+use super::{Epoch, late_bound};
 use crate::compile::{AggregatePlan, Emission, Upkeep, Window};
 
 /// An aggregate and what it keeps.
 pub struct AggregateState {
     plan: AggregatePlan,
     kept: Kept,
-    result_schema: SchemaRef,
 }
 
 enum Kept {
@@ -53,13 +52,11 @@ pub struct Touched {
 impl AggregateState {
     /// Opens what is kept under `name`.
     pub fn open(plan: AggregatePlan, store: &Store, name: &str) -> Result<Self, QueryError> {
-        let fields = plan.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
-        let result_schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let kept = match plan.upkeep {
             Upkeep::Anew => Kept::Rows(Box::new(Anew::open(&plan, store, name)?)),
             Upkeep::Merge | Upkeep::Add(_) => Kept::States(Box::new(States::open(&plan, store, name)?)),
         };
-        Ok(Self { plan, kept, result_schema })
+        Ok(Self { plan, kept })
     }
 
     /// The window among the groups.
@@ -121,12 +118,7 @@ impl AggregateState {
             return Ok(delta);
         };
         let edges = self.plan.groups[window.place].evaluate(&delta.rows)?.into_array(delta.len())?;
-        let late = closed(&edges, window.edge, bound_us)?;
-        if late.true_count() == 0 {
-            return Ok(delta);
-        }
-        epoch.late(&delta.filter(&late)?);
-        delta.filter(&not(&late)?)
+        epoch.in_time(delta, &edges, window.edge, bound_us)
     }
 
     fn touch(
@@ -225,7 +217,7 @@ impl AggregateState {
                 cast(column, field.data_type())
             }
         };
-        let columns = columns.iter().zip(self.result_schema.fields()).map(typed).collect::<Result<_, _>>()?;
-        batch_of(&self.result_schema, columns, keys[0].len())
+        let columns = columns.iter().zip(self.plan.schema.fields()).map(typed).collect::<Result<_, _>>()?;
+        batch_of(&self.plan.schema, columns, keys[0].len())
     }
 }

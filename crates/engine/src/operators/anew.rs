@@ -4,21 +4,20 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use datafusion::arrow::compute::{SortColumn, lexsort_to_indices, take};
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::cast::as_boolean_array;
 use datafusion::logical_expr::EmitTo;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::aggregates::group_values::new_group_values;
-use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use pluvio_keytables::{Commit, KeyTable, Store, fingerprints};
 use pluvio_query::QueryError;
 
 use super::aggregate::{Groups, Touched};
 use super::arrangement::Arrangement;
-use super::delta::{Delta, batch_of, copies, gather, sum, take_rows};
+use super::delta::{Delta, batch_of, gather, sum};
 use super::join::evaluate;
+use super::keys::{number, numbered};
 use super::states::{accumulators, constant_group};
 use crate::compile::{AggregatePlan, Window};
 
@@ -30,6 +29,8 @@ pub struct Anew {
     begun: Option<Arc<KeyTable>>,
     columns: Vec<Arc<dyn PhysicalExpr>>,
     row: SchemaRef,
+    /// Types of the group columns.
+    key_types: Vec<DataType>,
 }
 
 impl Anew {
@@ -57,7 +58,7 @@ impl Anew {
             }
             false => None,
         };
-        Ok(Self { rows, begun, columns, row })
+        Ok(Self { rows, begun, columns, row, key_types })
     }
 
     /// Whether nothing was given out yet.
@@ -80,25 +81,20 @@ impl Anew {
             kept.push(delta.with_rows(batch_of(&self.with_keys(plan), columns, delta.len())?));
         }
         let groups = plan.groups.len();
-        let mut keys = new_group_values(Arc::clone(&plan.group_schema), &GroupOrdering::None)?;
-        let mut places = Vec::new();
         let delta = gather(kept)?;
-        match &delta {
-            Some(delta) => keys.intern(&delta.rows.columns()[..groups], &mut places)?,
-            None => keys.intern(&constant_group(plan)?, &mut Vec::new())?,
-        }
-        let touched = keys.emit(EmitTo::All)?;
+        let (touched, places) = match &delta {
+            Some(delta) => number(&self.key_types, &delta.rows.columns()[..groups])?,
+            None => (constant_group(plan)?, Vec::new()),
+        };
         let count = touched[0].len();
         let found = self.rows.rows(&touched)?;
-        let old = self.placed(&found.rows, found.probes.values())?;
+        let old = numbered(&found.rows, found.probes.values())?;
         let mut all = vec![old.clone()];
         if let Some(delta) = delta {
             let rows = batch_of(&self.row, delta.rows.columns()[groups..].to_vec(), delta.len())?;
             let rows = delta.with_rows(rows);
             self.rows.apply(commit, epoch, &delta.rows.columns()[..groups], &rows)?;
-            let places: Vec<u32> =
-                places.iter().map(|place| u32::try_from(*place).unwrap_or(u32::MAX)).collect();
-            all.push(self.placed(&rows, &places)?);
+            all.push(numbered(&rows, &places)?);
         }
         let new = gather(all)?.map(sum).transpose()?;
         let mut before = self.compute(plan, Some(&old), count)?;
@@ -121,33 +117,18 @@ impl Anew {
         results_too: bool,
     ) -> Result<Option<Groups>, QueryError> {
         let closed = |edges: &ArrayRef| super::closed(edges, window.edge, bound_us);
-        let Some((at, rows)) = self.rows.select(window.place, closed)? else { return Ok(None) };
-        let all: UInt32Array = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
-        self.rows.remove(commit, &at, &all)?;
+        let Some((at, rows)) = self.rows.take_out(commit, window.place, closed)? else { return Ok(None) };
         if !results_too {
             return Ok(None);
         }
-        let mut keys = new_group_values(Arc::clone(&plan.group_schema), &GroupOrdering::None)?;
-        let mut places = Vec::new();
-        keys.intern(&at[..plan.groups.len()], &mut places)?;
-        let touched = keys.emit(EmitTo::All)?;
-        let places: Vec<u32> = places.iter().map(|place| u32::try_from(*place).unwrap_or(u32::MAX)).collect();
-        let (_, results) = self.compute(plan, Some(&self.placed(&rows, &places)?), touched[0].len())?;
+        let (touched, places) = number(&self.key_types, &at[..plan.groups.len()])?;
+        let (_, results) = self.compute(plan, Some(&numbered(&rows, &places)?), touched[0].len())?;
         Ok(Some((touched, results)))
     }
 
     fn with_keys(&self, plan: &AggregatePlan) -> SchemaRef {
         let fields = plan.group_schema.fields().iter().chain(self.row.fields()).cloned();
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-    }
-
-    /// Rows with their groups' places behind.
-    fn placed(&self, delta: &Delta, places: &[u32]) -> Result<Delta, QueryError> {
-        let mut fields: Vec<_> = self.row.fields().iter().cloned().collect();
-        fields.push(Arc::new(Field::new("$place", datafusion::arrow::datatypes::DataType::UInt32, false)));
-        let place: ArrayRef = Arc::new(UInt32Array::from(places.to_vec()));
-        let columns = delta.rows.columns().iter().cloned().chain([place]).collect();
-        Ok(delta.with_rows(batch_of(&Arc::new(Schema::new(fields)), columns, delta.len())?))
     }
 
     /// Which groups have rows, and all functions over them.
@@ -160,13 +141,10 @@ impl Anew {
         let width = self.row.fields().len();
         let mut there = vec![plan.constant; count];
         let rows = match delta {
-            Some(delta) => match &delta.weights {
-                Some(weights) => take_rows(&delta.rows, &copies(weights)?)?,
-                None => delta.rows.clone(),
-            },
+            Some(delta) => delta.copied()?,
             None => {
                 let empty = Delta::added(RecordBatch::new_empty(Arc::clone(&self.row)));
-                self.placed(&empty, &[])?.rows
+                numbered(&empty, &[])?.rows
             }
         };
         let place = datafusion::common::cast::as_uint32_array(rows.column(width))?;

@@ -16,7 +16,9 @@ use pluvio_keytables::{Commit, KeyTable, Store, fingerprints};
 use pluvio_query::QueryError;
 use pluvio_query::tables::{COPIES, ROW};
 
-use super::delta::{Delta, batch_of, never_there, sum};
+use super::closed;
+use super::delta::{Counted, Delta, batch_of, counted, sum};
+use crate::compile::Window;
 
 const ROW_BYTES: i32 = 16;
 
@@ -132,21 +134,7 @@ impl Arrangement {
         let mut at = keys.clone();
         at.push(Arc::new(ids.clone()));
         let stored = table.lookup(&at, Some(&[self.keys + 1]))?;
-        let before = stored.columns[0].as_primitive::<Int64Type>();
-        let (mut set, mut gone, mut counts) = (Vec::new(), Vec::new(), Vec::new());
-        for row in 0..delta.len() {
-            let old = if before.is_valid(row) { before.value(row) } else { 0 };
-            let place = u32::try_from(row).unwrap_or(u32::MAX);
-            match old + delta.weight(row) {
-                0 if old == 0 => {}
-                0 => gone.push(place),
-                count if count > 0 => {
-                    set.push(place);
-                    counts.push(count);
-                }
-                _ => return Err(never_there()),
-            }
-        }
+        let Counted { set, counts, gone, .. } = counted(&stored.columns[0], &delta)?;
         if !gone.is_empty() {
             self.remove(commit, &at, &gone.into())?;
         }
@@ -258,19 +246,24 @@ impl Arrangement {
         Ok(())
     }
 
-    /// Forgets the rows whose window has ended by `bound_us`.
-    pub fn evict(
+    /// As [`Self::select`]; forgets what it gives.
+    pub fn take_out(
         &self,
         commit: &mut Commit,
-        window: crate::compile::Window,
-        bound_us: i64,
-    ) -> Result<(), QueryError> {
-        let closed = |edges: &ArrayRef| super::closed(edges, window.edge, bound_us);
-        if let Some((at, _)) = self.select(window.place, closed)? {
-            let places: UInt32Array = (0..u32::try_from(at[0].len()).unwrap_or(u32::MAX)).collect();
-            self.remove(commit, &at, &places)?;
+        place: usize,
+        mask: impl Fn(&ArrayRef) -> Result<datafusion::arrow::array::BooleanArray, QueryError>,
+    ) -> Result<Option<(Vec<ArrayRef>, Delta)>, QueryError> {
+        let found = self.select(place, mask)?;
+        if let Some((at, rows)) = &found {
+            let all: UInt32Array = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
+            self.remove(commit, at, &all)?;
         }
-        Ok(())
+        Ok(found)
+    }
+
+    /// Forgets the rows whose window has ended by `bound_us`.
+    pub fn evict(&self, commit: &mut Commit, window: Window, bound_us: i64) -> Result<(), QueryError> {
+        self.take_out(commit, window.place, |edges| closed(edges, window.edge, bound_us)).map(|_| ())
     }
 }
 

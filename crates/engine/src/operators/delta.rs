@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
 };
 use datafusion::arrow::compute::{concat, concat_batches, filter_record_batch, take};
 use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
@@ -73,6 +73,17 @@ impl Delta {
         Ok(self.with_rows(batch_of(schema, columns, self.len())?))
     }
 
+    /// The rows, each as often as its weight says.
+    ///
+    /// # Errors
+    /// As [`copies`].
+    pub fn copied(&self) -> Result<RecordBatch, QueryError> {
+        match &self.weights {
+            None => Ok(self.rows.clone()),
+            Some(weights) => take_rows(&self.rows, &copies(weights)?),
+        }
+    }
+
     /// Whether some row is taken back.
     pub fn takes_back(&self) -> bool {
         self.weights.as_ref().is_some_and(|weights| weights.values().iter().any(|weight| *weight < 0))
@@ -81,7 +92,7 @@ impl Delta {
 
 fn take_weights(weights: &Int64Array, places: &UInt32Array) -> Result<Int64Array, QueryError> {
     let taken = take(weights, places, None)?;
-    Ok(datafusion::arrow::array::AsArray::as_primitive::<Int64Type>(&taken).clone())
+    Ok(taken.as_primitive::<Int64Type>().clone())
 }
 
 /// A batch of columns, which may be none.
@@ -109,6 +120,50 @@ pub fn gather(mut deltas: Vec<Delta>) -> Result<Option<Delta>, QueryError> {
     let weights: Vec<i64> =
         deltas.iter().flat_map(|delta| (0..delta.len()).map(|row| delta.weight(row))).collect();
     Ok(Some(Delta { rows, weights: Some(weights.into()) }))
+}
+
+/// All changes as one, with the columns of `schema`, which stand first in them.
+pub fn gather_as(schema: &SchemaRef, deltas: Vec<Delta>) -> Result<Option<Delta>, QueryError> {
+    let width = schema.fields().len();
+    let narrow = |delta: Delta| delta.narrow(width, schema);
+    gather(deltas.into_iter().map(narrow).collect::<Result<_, _>>()?)
+}
+
+/// What becomes of kept counts: places of rows.
+#[derive(Default)]
+pub struct Counted {
+    /// Rows that were not there.
+    pub fresh: Vec<u32>,
+    /// Rows that are there now, and how often.
+    pub set: Vec<u32>,
+    pub counts: Vec<i64>,
+    /// Rows that are not there any more.
+    pub gone: Vec<u32>,
+}
+
+/// Adds the changes of distinct rows to how often each was there, NULL for never.
+///
+/// # Errors
+/// A row was taken back that was never there.
+pub fn counted(before: &ArrayRef, delta: &Delta) -> Result<Counted, QueryError> {
+    let before = before.as_primitive::<Int64Type>();
+    let mut counted = Counted::default();
+    for (row, place) in (0..delta.len()).zip(0_u32..) {
+        let old = if before.is_valid(row) { before.value(row) } else { 0 };
+        match old + delta.weight(row) {
+            0 if old == 0 => {}
+            0 => counted.gone.push(place),
+            count if count > 0 => {
+                if old == 0 {
+                    counted.fresh.push(place);
+                }
+                counted.set.push(place);
+                counted.counts.push(count);
+            }
+            _ => return Err(never_there()),
+        }
+    }
+    Ok(counted)
 }
 
 /// Each row once, with the sum of its weights, where rows are taken back; those

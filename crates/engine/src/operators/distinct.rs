@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::{cast, take};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use pluvio_keytables::{Commit, KeyTable, Store};
 use pluvio_query::QueryError;
 use pluvio_query::tables::COPIES;
 
-use super::delta::{Delta, batch_of, never_there, sum};
+use super::delta::{Counted, Delta, batch_of, counted, sum};
 
 /// The values of one function's argument, by group.
 pub struct DistinctState {
@@ -68,35 +68,16 @@ impl DistinctState {
         let mut at = groups.iter().map(|group| take(group, place, None)).collect::<Result<Vec<_>, _>>()?;
         at.push(cast(values, self.stored.field(groups.len()).data_type())?);
         let stored = self.table.lookup(&at, Some(&[groups.len() + 1]))?;
-        let before = stored.columns[0].as_primitive::<Int64Type>();
-        let (mut appear, mut go, mut set, mut counts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (row, index) in (0..each.len()).zip(0_u32..) {
-            let old = if before.is_valid(row) { before.value(row) } else { 0 };
-            let new = old + each.weight(row);
-            if new < 0 {
-                return Err(never_there());
-            }
-            if old == 0 && new > 0 {
-                appear.push(index);
-            }
-            if new == 0 {
-                go.push(index);
-            } else {
-                set.push(index);
-                counts.push(new);
-            }
-        }
+        let Counted { fresh, set, counts, gone } = counted(&stored.columns[0], &each)?;
         if !set.is_empty() {
             let set = UInt32Array::from(set);
             let mut columns = at.iter().map(|c| take(c, &set, None)).collect::<Result<Vec<_>, _>>()?;
             columns.push(Arc::new(Int64Array::from(counts)));
             commit.upsert(&self.table, RecordBatch::try_new(Arc::clone(&self.stored), columns)?);
         }
-        // A value that was never there does not go.
-        go.retain(|row| before.is_valid(*row as usize));
-        if !go.is_empty() {
-            let gone = UInt32Array::from(go.clone());
-            let columns = at.iter().map(|c| take(c, &gone, None)).collect::<Result<Vec<_>, _>>()?;
+        if !gone.is_empty() {
+            let places = UInt32Array::from(gone.clone());
+            let columns = at.iter().map(|c| take(c, &places, None)).collect::<Result<Vec<_>, _>>()?;
             let schema = Arc::new(self.stored.project(&(0..=groups.len()).collect::<Vec<_>>())?);
             commit.delete(&self.table, RecordBatch::try_new(schema, columns)?);
         }
@@ -104,6 +85,6 @@ impl DistinctState {
             let places = rows.iter().map(|row| place.value(*row as usize) as usize).collect();
             Ok(Seen { values: take(values, &UInt32Array::from(rows), None)?, places })
         };
-        Ok((seen(appear)?, seen(go)?))
+        Ok((seen(fresh)?, seen(gone)?))
     }
 }

@@ -1,16 +1,14 @@
 //! Rows wait until their window is closed: what comes behind sees each window
 //! once, and whole.
 
-use std::sync::Arc;
-
-use datafusion::arrow::array::{ArrayRef, UInt32Array};
-use datafusion::arrow::compute::{cast, not};
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::compute::cast;
 use pluvio_keytables::{Commit, Store};
 use pluvio_query::QueryError;
 use pluvio_query::windows::TIME_TYPE;
 
 use super::arrangement::Arrangement;
-use super::delta::{Delta, copies, gather, take_rows};
+use super::delta::{Delta, gather_as};
 use super::{Epoch, closed};
 use crate::compile::{Edge, HoldPlan};
 
@@ -43,30 +41,17 @@ impl HoldState {
         let mut given = None;
         if let Some(bound_us) = epoch.closes(self.plan.edge) {
             let due = |edges: &ArrayRef| closed(edges, self.plan.edge, bound_us);
-            if let Some((at, rows)) = self.waiting.select(0, due)? {
-                let all: UInt32Array = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
-                self.waiting.remove(commit, &at, &all)?;
-                let rows = match &rows.weights {
-                    None => rows.rows,
-                    Some(weights) => take_rows(&rows.rows, &copies(weights)?)?,
-                };
-                given = Some(Delta::added(rows));
+            if let Some((_, rows)) = self.waiting.take_out(commit, 0, due)? {
+                given = Some(Delta::added(rows.copied()?));
             }
         }
-        let width = self.plan.row.fields().len();
-        let narrow = |delta: Delta| delta.narrow(width, &self.plan.row);
-        let deltas = deltas.into_iter().map(narrow).collect::<Result<Vec<_>, _>>()?;
-        let Some(mut delta) = gather(deltas)? else { return Ok(given) };
-        let mut edges = cast(delta.rows.column(self.plan.column), &TIME_TYPE)?;
+        let Some(mut delta) = gather_as(&self.plan.row, deltas)? else { return Ok(given) };
+        let edges = |delta: &Delta| cast(delta.rows.column(self.plan.column), &TIME_TYPE);
         if let (Some(bound_us), false) = (epoch.bound(self.plan.edge), self.plan.guarded) {
-            let late = closed(&edges, self.plan.edge, bound_us)?;
-            if late.true_count() > 0 {
-                epoch.late(&delta.filter(&late)?);
-                delta = delta.filter(&not(&late)?)?;
-                edges = cast(delta.rows.column(self.plan.column), &TIME_TYPE)?;
-            }
+            let of = edges(&delta)?;
+            delta = epoch.in_time(delta, &of, self.plan.edge, bound_us)?;
         }
-        self.waiting.apply(commit, epoch.number, &[Arc::clone(&edges)], &delta)?;
+        self.waiting.apply(commit, epoch.number, &[edges(&delta)?], &delta)?;
         Ok(given)
     }
 }

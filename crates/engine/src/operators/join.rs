@@ -18,9 +18,9 @@ use pluvio_query::QueryError;
 use pluvio_query::windows::TIME_TYPE;
 
 use super::arrangement::Arrangement;
-use super::delta::{Delta, batch_of, concat_arrays, consolidate, gather, take_rows};
+use super::delta::{Delta, batch_of, concat_arrays, consolidate, gather, gather_as, take_rows};
 use super::keys::number;
-use super::{Epoch, closed, late_bound, truth};
+use super::{Epoch, late_bound, truth};
 use crate::compile::{Edge, Half, JoinPlan, JoinSide, WindowClock};
 
 /// How often rows that can find no partner are looked for, in event time.
@@ -93,34 +93,32 @@ impl JoinState {
                 }
             }
         }
-        let (left, lone_left) = self.side(epoch, &self.plan.left, left)?;
-        let (right, lone_right) = self.side(epoch, &self.plan.right, right)?;
+        let (mut left, lone_left) = self.side(epoch, &self.plan.left, left)?;
+        let (mut right, lone_right) = self.side(epoch, &self.plan.right, right)?;
         if let Some(lone) = lone_left {
-            self.alone(&lone, true, &mut out)?;
+            self.alone(&lone, &mut out)?;
         }
         if let Some(lone) = lone_right
             && self.plan.kind.right_alone
         {
             out.push(self.padded(&lone, false)?);
         }
-        let (Some(mut left), Some(mut right)) = (left, right) else {
-            return Err(QueryError::invalid("a join without inputs"));
-        };
         let count = number_both(&self.plan, &mut left, &mut right)?;
         self.left.apply(commit, epoch.number, &left.keys, &left.delta)?;
         self.right.apply(commit, epoch.number, &right.keys, &right.delta)?;
         self.changes(&left, &right, count, &mut out)?;
-        let appends = self.plan.left.appends && self.plan.right.appends;
-        if self.plan.whole || appends && !self.takes_back() {
+        if self.plan.whole || self.only_adds() {
             return Ok(out);
         }
         Ok(gather(out)?.map(consolidate).transpose()?.into_iter().collect())
     }
 
-    /// Whether rows that match nothing are given out and may match later.
-    fn takes_back(&self) -> bool {
+    /// Whether no row is ever taken back: none of the inputs' is, and none that
+    /// matches nothing is given out, which may match later.
+    fn only_adds(&self) -> bool {
         let kind = self.plan.kind;
-        kind.left_alone || kind.right_alone || matches!(kind.half, Some(Half::Anti | Half::Mark))
+        let alone = kind.left_alone || kind.right_alone || matches!(kind.half, Some(Half::Anti | Half::Mark));
+        self.plan.left.appends && self.plan.right.appends && !alone
     }
 
     /// A side's changes without late ones, and apart those whose key is NULL and
@@ -130,18 +128,14 @@ impl JoinState {
         epoch: &mut Epoch,
         side: &JoinSide,
         deltas: Vec<Delta>,
-    ) -> Result<(Option<Side>, Option<Delta>), QueryError> {
-        let width = side.row.fields().len();
-        let narrow = |delta: Delta| delta.narrow(width, &side.row);
-        let deltas = deltas.into_iter().map(narrow).collect::<Result<Vec<_>, _>>()?;
+    ) -> Result<(Side, Option<Delta>), QueryError> {
         let empty = || Delta::added(RecordBatch::new_empty(Arc::clone(&side.row)));
-        let mut delta = gather(deltas)?.unwrap_or_else(empty);
+        let mut delta = gather_as(&side.row, deltas)?.unwrap_or_else(empty);
         let mut keys = evaluate(&side.keys, &delta.rows)?;
         if let Some((window, bound_us)) = late_bound(self.plan.window, side.guarded, epoch) {
-            let late = closed(&keys[window.place], window.edge, bound_us)?;
-            if late.true_count() > 0 {
-                epoch.late(&delta.filter(&late)?);
-                delta = delta.filter(&not(&late)?)?;
+            let all = delta.len();
+            delta = epoch.in_time(delta, &keys[window.place], window.edge, bound_us)?;
+            if delta.len() < all {
                 keys = evaluate(&side.keys, &delta.rows)?;
             }
         }
@@ -163,11 +157,11 @@ impl JoinState {
             delta = delta.filter(&valid)?;
             keys = evaluate(&side.keys, &delta.rows)?;
         }
-        Ok((Some(Side { delta, keys, ids: Vec::new() }), alone))
+        Ok((Side { delta, keys, ids: Vec::new() }, alone))
     }
 
     /// Left rows that match nothing, given out as the kind of join says.
-    fn alone(&self, delta: &Delta, left: bool, out: &mut Vec<Delta>) -> Result<(), QueryError> {
+    fn alone(&self, delta: &Delta, out: &mut Vec<Delta>) -> Result<(), QueryError> {
         if delta.len() == 0 {
             return Ok(());
         }
@@ -175,7 +169,7 @@ impl JoinState {
             Some(Half::Anti) => out.push(self.half(delta, None)?),
             Some(Half::Mark) => out.push(self.half(delta, Some(false))?),
             Some(Half::Semi) => {}
-            None if self.plan.kind.left_alone => out.push(self.padded(delta, left)?),
+            None if self.plan.kind.left_alone => out.push(self.padded(delta, true)?),
             None => {}
         }
         Ok(())
@@ -336,12 +330,8 @@ impl JoinState {
             return Ok(());
         }
         let rows = take_rows(&rows.rows, &UInt32Array::from(weighed.places))?;
-        let delta = Delta { rows, weights: Some(weighed.weights.into()) };
-        let delta = if self.plan.left.appends && self.plan.right.appends && !self.takes_back() {
-            Delta::added(delta.rows)
-        } else {
-            delta
-        };
+        let weights = (!self.only_adds()).then(|| weighed.weights.into());
+        let delta = Delta { rows, weights };
         out.push(match self.plan.kind.half {
             None => self.padded(&delta, left)?,
             Some(Half::Mark) => self.half(&delta, Some(matched))?,

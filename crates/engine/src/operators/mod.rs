@@ -19,12 +19,12 @@ mod states;
 mod steps;
 
 use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
-use datafusion::arrow::compute::prep_null_mask_filter;
+use datafusion::arrow::compute::{not, prep_null_mask_filter};
 use datafusion::common::cast::{as_boolean_array, as_timestamp_microsecond_array};
 use pluvio_query::QueryError;
 
 pub use aggregate::AggregateState;
-pub use delta::{Delta, batch_of, consolidate, copies, gather, sum, take_rows};
+pub use delta::{Counted, Delta, batch_of, consolidate, copies, counted, gather, sum, take_rows};
 pub use hold::HoldState;
 pub use join::JoinState;
 pub use over::OverState;
@@ -86,6 +86,23 @@ impl Epoch {
         let end = |bound_us: i64| bound_us - bound_us.rem_euclid(edge.every_us);
         let Bounds { now_us, before_us } = self.bounds(edge);
         now_us.filter(|now_us| before_us.map(end) < Some(end(*now_us)))
+    }
+
+    /// The rows whose window is not closed; the others are remembered as late.
+    /// `edges` are those of the rows' windows.
+    pub fn in_time(
+        &mut self,
+        delta: Delta,
+        edges: &ArrayRef,
+        edge: Edge,
+        bound_us: i64,
+    ) -> Result<Delta, QueryError> {
+        let late = closed(edges, edge, bound_us)?;
+        if late.true_count() == 0 {
+            return Ok(delta);
+        }
+        self.late(&delta.filter(&late)?);
+        delta.filter(&not(&late)?)
     }
 
     /// Remembers rows that came too late; rows that are taken back are the other

@@ -10,17 +10,16 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, FixedSizeBinaryArray, RecordBatch, UInt32Array, UInt64Array,
 };
-use datafusion::arrow::compute::{SortColumn, concat, lexsort_to_indices, not, partition, take};
-use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::compute::{SortColumn, concat, lexsort_to_indices, partition, take};
 use datafusion::common::cast::as_fixed_size_binary_array;
 use pluvio_keytables::{Commit, Store, fingerprints};
 use pluvio_query::QueryError;
 
 use super::arrangement::Arrangement;
-use super::delta::{Delta, batch_of, concat_arrays, consolidate, copies, gather, sum, take_rows};
+use super::delta::{Delta, batch_of, concat_arrays, consolidate, copies, gather, gather_as, sum, take_rows};
 use super::join::evaluate;
-use super::keys::number;
-use super::{Epoch, closed, late_bound};
+use super::keys::{number, numbered};
+use super::{Epoch, late_bound};
 use crate::compile::{OverPlan, RankFunction, RankKind};
 
 /// An OVER node and what it keeps.
@@ -75,16 +74,12 @@ impl OverState {
         {
             self.rows.evict(commit, window, bound_us)?;
         }
-        let width = self.plan.row.fields().len();
-        let narrow = |delta: Delta| delta.narrow(width, &self.plan.row);
-        let deltas = deltas.into_iter().map(narrow).collect::<Result<Vec<_>, _>>()?;
-        let Some(mut delta) = gather(deltas)? else { return Ok(Vec::new()) };
+        let Some(mut delta) = gather_as(&self.plan.row, deltas)? else { return Ok(Vec::new()) };
         let mut keys = evaluate(&self.plan.partition, &delta.rows)?;
         if let Some((window, bound_us)) = late_bound(self.plan.window, self.plan.guarded, epoch) {
-            let late = closed(&keys[window.place], window.edge, bound_us)?;
-            if late.true_count() > 0 {
-                epoch.late(&delta.filter(&late)?);
-                delta = delta.filter(&not(&late)?)?;
+            let all = delta.len();
+            delta = epoch.in_time(delta, &keys[window.place], window.edge, bound_us)?;
+            if delta.len() < all {
                 keys = evaluate(&self.plan.partition, &delta.rows)?;
             }
         }
@@ -119,7 +114,7 @@ impl OverState {
         let before = self.compute(&old)?;
         let after = self.compute(&new)?;
         if self.plan.forgets() {
-            self.keep(commit, &old, &new, &before, &after, &touched)?;
+            self.keep(commit, &old, &new, &after, &touched)?;
         } else {
             self.rows.apply(commit, epoch.number, &keys, &delta)?;
         }
@@ -136,22 +131,11 @@ impl OverState {
         numbers: &[u32],
     ) -> Result<Rows, QueryError> {
         let width = self.plan.row.fields().len();
-        let mut fields: Vec<_> = self.plan.row.fields().iter().cloned().collect();
-        fields.push(Arc::new(Field::new(
-            "$partition",
-            datafusion::arrow::datatypes::DataType::UInt32,
-            false,
-        )));
-        let schema = Arc::new(Schema::new(fields));
-        let with = |delta: &Delta, numbers: ArrayRef| -> Result<Delta, QueryError> {
-            let columns = delta.rows.columns().iter().cloned().chain([numbers]).collect();
-            Ok(delta.with_rows(batch_of(&schema, columns, delta.len())?))
-        };
-        let old = with(old, Arc::new(probes.clone()))?;
-        let delta = with(delta, Arc::new(UInt32Array::from(numbers.to_vec())))?;
+        let (old, delta) = (numbered(old, probes.values())?, numbered(delta, numbers)?);
+        let schema = old.rows.schema();
         let all = match gather(vec![old, delta])? {
             Some(all) => sum(all)?,
-            None => Delta::added(RecordBatch::new_empty(Arc::clone(&schema))),
+            None => Delta::added(RecordBatch::new_empty(schema)),
         };
         let rows = batch_of(&self.plan.row, all.rows.columns()[..width].to_vec(), all.len())?;
         let names = fingerprints(rows.columns(), all.len())?;
@@ -217,7 +201,6 @@ impl OverState {
         commit: &mut Commit,
         old: &Rows,
         new: &Rows,
-        before: &Computed,
         after: &Computed,
         touched: &[ArrayRef],
     ) -> Result<(), QueryError> {
@@ -231,7 +214,6 @@ impl OverState {
                 _ => comes.push(*place),
             }
         }
-        debug_assert!(before.from.len() <= kept_before);
         let goes: Vec<u32> =
             (0_u32..).zip(&stays).filter_map(|(place, stays)| (!stays).then_some(place)).collect();
         let keys = |rows: &Rows, places: &UInt32Array| -> Result<Vec<ArrayRef>, QueryError> {

@@ -22,7 +22,7 @@ use pluvio_query::windows::TIME_TYPE;
 
 use super::Epoch;
 use super::arrangement::Arrangement;
-use super::delta::{Delta, batch_of, consolidate, copies, gather, take_rows};
+use super::delta::{Delta, batch_of, consolidate, gather, take_rows};
 use super::join::evaluate;
 use super::keys::number;
 use crate::compile::{Edge, SessionPlan, end_of};
@@ -65,9 +65,7 @@ impl SessionState {
     ) -> Result<Vec<Delta>, QueryError> {
         let ended = self.forget(commit, epoch)?;
         let Some(mut delta) = gather(deltas)? else { return Ok(Vec::new()) };
-        if let Some(weights) = &delta.weights {
-            delta = Delta::added(take_rows(&delta.rows, &copies(weights)?)?);
-        }
+        delta = Delta::added(delta.copied()?);
         let mut new = self.timed(&delta.rows)?;
         let mut keys = evaluate(&self.plan.keys, &delta.rows)?;
         let (touched, mut numbers) = number(&self.plan.key_types, &keys)?;

@@ -214,13 +214,7 @@ impl States {
         if plan.emission != Emission::Changes {
             return Ok(Vec::new());
         }
-        let mut column = plan.groups.len();
-        let mut states = Vec::with_capacity(plan.functions.len());
-        for function in plan.all_functions() {
-            states.push(stored.columns[column..column + function.state.len()].to_vec());
-            column += function.state.len();
-        }
-        results(plan, &states, count)
+        results(plan, &by_function(plan, &stored.columns), count)
     }
 
     fn write(
@@ -265,15 +259,21 @@ impl States {
         if !results_too {
             return Ok(None);
         }
-        let mut column = groups;
-        let mut states = Vec::with_capacity(plan.functions.len());
-        for function in plan.all_functions() {
-            states.push(rows.columns()[column..column + function.state.len()].to_vec());
-            column += function.state.len();
-        }
-        let results = results(plan, &states, rows.num_rows())?;
+        let results = results(plan, &by_function(plan, rows.columns()), rows.num_rows())?;
         Ok(Some((rows.columns()[..groups].to_vec(), results)))
     }
+}
+
+/// Of a stored row's columns, the state of each function.
+fn by_function(plan: &AggregatePlan, columns: &[ArrayRef]) -> Vec<Vec<ArrayRef>> {
+    let mut rest = &columns[plan.groups.len()..];
+    let mut states = Vec::with_capacity(plan.functions.len());
+    for function in plan.all_functions() {
+        let (state, behind) = rest.split_at(function.state.len());
+        states.push(state.to_vec());
+        rest = behind;
+    }
+    states
 }
 
 /// The rows of closed windows in a table whose first columns are the groups.
