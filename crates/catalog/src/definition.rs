@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use crate::KafkaDef;
+use crate::event::is_default;
+use crate::{Changes, ColumnFrom, ComputedColumn, DecodingDef, FormatDef, KafkaDef};
 
 /// A column: its name, its Arrow type and whether it may be NULL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,23 +40,6 @@ pub(crate) fn arrow_schema(columns: &[Column]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
 
-/// How the events of a stream are written down.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FormatDef {
-    /// One JSON document an event.
-    Json,
-    /// One delimited line an event.
-    Csv {
-        /// The delimiter.
-        delimiter: char,
-        /// The text that stands for NULL, besides the empty field.
-        null: Option<String>,
-    },
-    /// The whole value in the one column.
-    Raw,
-}
-
 /// What becomes of a field of the wrong type. (A document that is not
 /// well-formed is a dead letter under either.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,12 +62,6 @@ pub enum UnknownKey {
     DeadLetter,
 }
 
-impl UnknownKey {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// `WATERMARK FOR column AS column - delay`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermark {
@@ -104,8 +82,23 @@ pub struct StreamDef {
     pub topic: String,
     /// How many partitions the topic gets if the stream makes it.
     pub partitions: u32,
+    /// For each column, where it comes from; empty: all from the value.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub from: Vec<ColumnFrom>,
+    /// The columns computed from these; readers see them behind.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub computed: Vec<ComputedColumn>,
     /// How events are written.
     pub format: FormatDef,
+    /// How values are read beyond that.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub decoding: DecodingDef,
+    /// What an event is to the stream's rows.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub changes: Changes,
+    /// Positions of the primary key's columns, if rows are replaced by key.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub key: Vec<usize>,
     /// The policy for fields of the wrong type.
     pub on_error: DecodePolicy,
     /// A regular expression every raw event must match, else it is a dead letter.
@@ -120,6 +113,10 @@ pub struct StreamDef {
     /// After how long without events a partition stops holding the watermark
     /// back, in milliseconds.
     pub idle_timeout_ms: i64,
+    /// How far ahead of the clock event time may be, in milliseconds; what is
+    /// beyond is a dead letter. `None`: as far as it likes.
+    #[serde(default)]
+    pub max_future_ms: Option<i64>,
     /// How long the topic keeps events, in milliseconds; `None` for the
     /// platform's default.
     #[serde(default)]
@@ -146,7 +143,7 @@ pub struct KafkaSourceDef {
 }
 
 /// Where reading begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartAt {
     /// With the oldest event there is.
@@ -154,6 +151,12 @@ pub enum StartAt {
     Earliest,
     /// With the next event.
     Latest,
+    /// With the first event that was written then or later, in milliseconds since
+    /// 1970.
+    Time(i64),
+    /// At these offsets, by partition; partitions that are not named begin with
+    /// their oldest event.
+    Offsets(Vec<i64>),
 }
 
 /// Rows by primary key.
@@ -206,8 +209,17 @@ pub struct ViewDef {
     pub retention_bytes: u64,
     /// Least time between two epochs of its job, in milliseconds.
     pub trigger_ms: Option<u64>,
+    /// Where it begins to read its streams; `None`: where each stream says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub start: Option<StartAt>,
+    /// Its job stands still.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub paused: bool,
+    /// Threads that decode events for it; `None` for the platform's default.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub parallelism: Option<u32>,
     /// What a lookup that finds nothing makes of its row.
-    #[serde(default, skip_serializing_if = "UnknownKey::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub unknown_key: UnknownKey,
     /// The statement that made it.
     pub sql: String,
@@ -302,13 +314,33 @@ impl StreamDef {
         arrow_schema(&self.columns)
     }
 
+    /// Those and the computed ones.
+    pub fn decoded_schema(&self) -> SchemaRef {
+        arrow_schema(&self.decoded_columns())
+    }
+
     /// The columns that readers see.
     pub fn readable_schema(&self) -> SchemaRef {
-        let mut columns = self.columns.clone();
+        arrow_schema(&self.readable_columns())
+    }
+
+    fn decoded_columns(&self) -> Vec<Column> {
+        let computed = self.computed.iter().map(|computed| &computed.column);
+        self.columns.iter().chain(computed).cloned().collect()
+    }
+
+    /// The columns that readers see.
+    pub fn readable_columns(&self) -> Vec<Column> {
+        let mut columns = self.decoded_columns();
         let data_type = DataType::Timestamp(TimeUnit::Microsecond, None);
         let column = |name: &String| Column { name: name.clone(), data_type, nullable: false };
         columns.extend(self.processing_time.as_ref().map(column));
-        arrow_schema(&columns)
+        columns
+    }
+
+    /// Whether rows may go again.
+    pub fn has_changes(&self) -> bool {
+        self.changes != Changes::Append
     }
 }
 

@@ -7,13 +7,15 @@
 
 mod definition;
 mod error;
+mod event;
 mod kafka;
 mod store;
 
 pub use definition::{
-    Column, DecodePolicy, Definition, Delivery, FormatDef, KafkaSinkDef, KafkaSourceDef, SinkDef, SinkTarget,
-    StartAt, StreamDef, TableDef, UnknownKey, ViewDef, ViewKind, Watermark,
+    Column, DecodePolicy, Definition, Delivery, KafkaSinkDef, KafkaSourceDef, SinkDef, SinkTarget, StartAt,
+    StreamDef, TableDef, UnknownKey, ViewDef, ViewKind, Watermark,
 };
 pub use error::CatalogError;
+pub use event::{Changes, ColumnFrom, ComputedColumn, DecodingDef, EpochDef, FormatDef, ProtobufDef};
 pub use kafka::{KafkaDef, SaslDef, Secret, TlsDef};
 pub use store::Catalog;

@@ -39,6 +39,8 @@ pub struct Config {
     pub auto_create_topics: bool,
     pub trigger_ms: u64,
     pub trigger_rows: usize,
+    /// Bytes of events that all jobs together take at a time.
+    pub epoch_bytes: usize,
     pub lake_commit_interval_ms: u64,
     pub lake_commit_bytes: u64,
     pub disk_reserve_bytes: u64,
@@ -73,6 +75,7 @@ impl Config {
             auto_create_topics: false,
             trigger_ms: 0,
             trigger_rows: 0,
+            epoch_bytes: 0,
             lake_commit_interval_ms: 0,
             lake_commit_bytes: 0,
             disk_reserve_bytes: 0,

@@ -284,6 +284,16 @@ const OPTIONS: &[OptionDef] = &[
         },
     },
     OptionDef {
+        name: "epoch_bytes",
+        default: "128 MiB",
+        shape: Shape::Bytes,
+        meaning: "Bytes of events that all jobs together take at a time.",
+        set: |config, text| {
+            bytes(text, MIB..=1 << 44)
+                .map(|value| config.epoch_bytes = usize::try_from(value).unwrap_or(usize::MAX))
+        },
+    },
+    OptionDef {
         name: "lake_commit_interval",
         default: "10 s",
         shape: Shape::Duration,

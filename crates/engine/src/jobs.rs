@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use datafusion::logical_expr::LogicalPlan;
 use parking_lot::Mutex;
 use pluvio_catalog::{Catalog, StreamDef, ViewDef};
@@ -17,8 +18,12 @@ use tokio::sync::Notify;
 
 use crate::compile::{ViewPlan, compile};
 use crate::graph::{GraphHandle, GraphParts, GraphSpec, dead_letters_name, graphs, record_name};
+use crate::shares::Shares;
 use crate::sink::{SinkHandle, SinkParts};
 use crate::stats::OperatorStats;
+
+/// What the names of notes on views that are being forgotten begin with.
+const FORGETTING: &str = "forget/";
 
 /// How the engine runs.
 #[derive(Debug, Clone)]
@@ -29,12 +34,15 @@ pub struct EngineOptions {
     pub trigger_rows: usize,
     /// Threads that decode the partitions of one epoch.
     pub workers: usize,
+    /// Bytes of events that all epochs at work may read together.
+    pub epoch_bytes: usize,
 }
 
 /// The engine.
 pub struct Engine {
     platform: Arc<Platform>,
     options: EngineOptions,
+    shares: Arc<Shares>,
     runtime: tokio::runtime::Handle,
     running: Mutex<BTreeMap<String, Running>>,
 }
@@ -58,7 +66,8 @@ impl Engine {
         options: EngineOptions,
         runtime: tokio::runtime::Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { platform, options, runtime, running: Mutex::default() })
+        let shares = Shares::new(options.epoch_bytes, options.workers);
+        Arc::new(Self { platform, options, shares, runtime, running: Mutex::default() })
     }
 
     /// Ends all jobs after the epochs at hand; sinks deliver what is committed.
@@ -84,6 +93,8 @@ impl Engine {
         let committed = Arc::new(Notify::new());
         let trigger_ms =
             spec.views.iter().filter_map(|v| v.trigger_ms).min().unwrap_or(self.options.trigger_ms);
+        let wanted = spec.views.iter().filter_map(|view| view.parallelism).max();
+        let workers = wanted.map_or(self.options.workers, |wanted| wanted as usize);
         let platform = &self.platform;
         let sinks = spec.sinks.clone();
         let topics = spec.streams.iter().map(|stream| platform.sources().open(stream));
@@ -93,12 +104,14 @@ impl Engine {
             spec,
             plans,
             topics,
+            functions: platform.sources().functions().clone(),
             store: Arc::clone(platform.store()),
             clock: Arc::clone(platform.clock()),
             metrics: platform.metrics().clone(),
             trigger_ms,
             trigger_rows: self.options.trigger_rows,
-            workers: self.options.workers,
+            workers,
+            shares: Arc::clone(&self.shares),
             committed: Arc::clone(&committed),
         };
         let prepared = GraphHandle::prepare(parts)?;
@@ -122,8 +135,30 @@ impl Jobs for Engine {
         compile(plan, on_close)?.shape(catalog)
     }
 
+    fn check_change(&self, view: &ViewDef, plan: &LogicalPlan) -> Result<(), QueryError> {
+        compile(plan, view.emit_on_window_close)?.check_follows(&self.plan(view)?)
+    }
+
+    fn restart(&self, views: &[String]) -> Result<(), QueryError> {
+        let mut running = self.running.lock();
+        let is_its =
+            |running: &Running| running.graph.spec.views.iter().any(|view| views.contains(&view.name));
+        let names: Vec<String> =
+            running.iter().filter(|(_, graph)| is_its(graph)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if let Some(mut graph) = running.remove(&name) {
+                graph.stop();
+            }
+        }
+        views.iter().try_for_each(|view| self.forget(view))
+    }
+
     fn reconcile(&self) -> Result<(), QueryError> {
         let mut running = self.running.lock();
+        // What a crash kept from being forgotten.
+        for marker in self.platform.store().note_names(FORGETTING) {
+            self.forget(marker.trim_start_matches(FORGETTING))?;
+        }
         let wanted: BTreeMap<String, GraphSpec> =
             graphs(self.platform.catalog()).into_iter().map(|g| (g.name.clone(), g)).collect();
         let changed: Vec<String> = running
@@ -156,6 +191,11 @@ impl Jobs for Engine {
 
     fn forget(&self, name: &str) -> Result<(), QueryError> {
         let store = self.platform.store();
+        let marker = format!("{FORGETTING}{name}");
+        let mut begin = store.begin();
+        begin.note(&marker, Some(Bytes::new()));
+        begin.note(&record_name(name), None);
+        begin.commit()?;
         let state = state_table_name(name);
         let is_its = |table: &str| table == name || table == state || table.starts_with(&format!("{state}/"));
         for table in store.tables().iter().filter(|table| is_its(table.name())) {
@@ -165,7 +205,7 @@ impl Jobs for Engine {
             ignore_missing(if store.span(&span).is_some() { store.drop_span(&span) } else { Ok(()) })?;
         }
         let mut commit = store.begin();
-        commit.note(&record_name(name), None);
+        commit.note(&marker, None);
         commit.commit()?;
         self.platform.metrics().forget(name);
         Ok(())
@@ -182,11 +222,14 @@ impl Jobs for Engine {
     fn progress(&self) -> Vec<Progress> {
         let progress = |running: &Running| {
             let (spec, shared) = (&running.graph.spec, &running.graph.shared);
-            let failed = (*shared.state.lock() == "failed").then(|| shared.error.lock().clone()).flatten();
+            let failed = match *shared.state.lock() {
+                "failed" => shared.error.lock().as_ref().map(ToString::to_string),
+                "paused" => Some("it is paused; ALTER JOB … RESUME lets it go on".to_owned()),
+                _ => None,
+            };
             let position = shared.position.lock().clone();
             // After the position: an epoch ends being settled before its position is seen.
             let settled = shared.settled.load(Ordering::Acquire);
-            let failed = failed.map(|e| e.to_string());
             let cuts = position.cuts.into_iter().chain(std::iter::repeat(Vec::new()));
             let of_stream = |(stream, cut): (&StreamDef, Vec<i64>)| Progress {
                 graph: spec.name.clone(),
@@ -228,6 +271,7 @@ fn view_jobs(running: &Running) -> Vec<JobStatus> {
     let state = *shared.state.lock();
     let job = |(place, view): (usize, &ViewDef)| {
         let did = position.records.get(place).cloned().unwrap_or_default();
+        let (held, left) = shared.distance.lock().get(place).copied().unwrap_or_default();
         JobStatus {
             name: view.name.clone(),
             kind: "view",
@@ -236,7 +280,8 @@ fn view_jobs(running: &Running) -> Vec<JobStatus> {
             epoch: position.epoch.cast_signed(),
             rows_in: did.rows_in,
             rows_out: did.rows_out,
-            lag: shared.lag.load(Ordering::Relaxed),
+            lag: left,
+            done_percent: Some(percent(held, left)),
             latency_ms_p50: shared.stats.latency_ms(0.5),
             latency_ms_p99: shared.stats.latency_ms(0.99),
             trigger_ms: running.graph.trigger_ms,
@@ -244,6 +289,12 @@ fn view_jobs(running: &Running) -> Vec<JobStatus> {
         }
     };
     running.graph.spec.views.iter().enumerate().map(job).collect()
+}
+
+/// How much of what is held has been read, from 0 to 100.
+#[allow(clippy::cast_precision_loss)]
+fn percent(held: u64, left: u64) -> f64 {
+    if left == 0 { 100.0 } else { 100.0 * held.saturating_sub(left) as f64 / held.max(1) as f64 }
 }
 
 fn sink_jobs(running: &Running) -> Vec<JobStatus> {
@@ -262,6 +313,7 @@ fn sink_jobs(running: &Running) -> Vec<JobStatus> {
             rows_in: of_view(&sink.def.from).map_or(0, |record| record.rows_out),
             rows_out: sink.shared.rows.load(Ordering::Relaxed),
             lag: position.epoch.saturating_sub(epoch),
+            done_percent: None,
             latency_ms_p50: None,
             latency_ms_p99: None,
             trigger_ms: sink.def.commit_interval_ms,

@@ -14,6 +14,7 @@ mod compile;
 mod graph;
 mod jobs;
 mod operators;
+mod shares;
 mod sink;
 mod stats;
 

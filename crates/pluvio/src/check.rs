@@ -36,7 +36,7 @@ async fn check(
     let config = Config { data_dir: scratch.to_owned(), ..Config::default() };
     std::fs::create_dir_all(scratch).map_err(|e| CliError::io(scratch.display().to_string(), e))?;
     let (platform, log) = platform::open(&config, &Metrics::default())?;
-    let options = EngineOptions { trigger_ms: 1, trigger_rows: 1, workers: 1 };
+    let options = EngineOptions { trigger_ms: 1, trigger_rows: 1, workers: 1, epoch_bytes: 1 << 20 };
     let engine: Arc<dyn Jobs> =
         Engine::new(Arc::clone(&platform), options, tokio::runtime::Handle::current());
     platform.attach(&engine);

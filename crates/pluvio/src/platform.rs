@@ -10,6 +10,7 @@ use pluvio_engine::{Engine, EngineOptions};
 use pluvio_eventlog::EventLog;
 use pluvio_foundation::{Clock, Disk, Metrics, RealDisk, SystemClock};
 use pluvio_keytables::{Store, StoreOptions};
+use pluvio_query::functions::Functions;
 use pluvio_query::{Jobs, NoJobs, Platform, PlatformOptions};
 use pluvio_serving::console::ConsoleOptions;
 use pluvio_serving::{console, postgres};
@@ -117,6 +118,7 @@ impl Running {
         let options = EngineOptions {
             trigger_ms: config.trigger_ms,
             trigger_rows: config.trigger_rows,
+            epoch_bytes: config.epoch_bytes,
             workers: WORKERS,
         };
         let engine = Engine::new(Arc::clone(&platform), options, tokio::runtime::Handle::current());
@@ -203,6 +205,7 @@ pub fn open(config: &Config, metrics: &Metrics) -> Result<(Arc<Platform>, Arc<Ev
         default_partitions: config.default_partitions,
         lake_commit_interval_ms: config.lake_commit_interval_ms,
         lake_commit_bytes: config.lake_commit_bytes,
+        functions: Functions::default(),
     };
     let platform = Platform::new(options, catalog, Arc::clone(&log), store, clock, metrics.clone())?;
     Ok((platform, log))

@@ -3,18 +3,41 @@
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use crate::functions::Functions;
 use crate::tables::system::SystemTables;
 use crate::tables::{Resolver, WindowKind, WindowTable, register};
 use crate::{sessions, text_functions, windows};
+
+/// A state without tables, that knows the functions on values.
+pub(crate) fn functions_state(functions: &Functions) -> Result<SessionState, DataFusionError> {
+    let mut context = SessionContext::new();
+    register_functions(&mut context, functions)?;
+    Ok(context.state())
+}
+
+fn register_functions(context: &mut SessionContext, functions: &Functions) -> Result<(), DataFusionError> {
+    for function in windows::scalar_functions() {
+        context.register_udf(function.as_ref().clone());
+    }
+    for function in text_functions::scalar_functions() {
+        context.register_udf(function);
+    }
+    datafusion_functions_json::register_all(context)?;
+    functions.scalar.iter().for_each(|function| context.register_udf(function.as_ref().clone()));
+    functions.aggregate.iter().for_each(|function| context.register_udaf(function.as_ref().clone()));
+    Ok(())
+}
 
 /// A session context over what `resolver` finds.
 pub(crate) fn new_context(
     runtime: &Arc<RuntimeEnv>,
     resolver: &Arc<Resolver>,
     system: &Arc<SystemTables>,
+    functions: &Functions,
 ) -> Result<SessionContext, DataFusionError> {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema("pluvio", "public")
@@ -26,16 +49,10 @@ pub(crate) fn new_context(
     options.execution.parquet.schema_force_view_types = false;
     let mut context = SessionContext::new_with_config_rt(config, Arc::clone(runtime));
     register(&context, resolver, system)?;
-    for function in windows::scalar_functions() {
-        context.register_udf(function.as_ref().clone());
-    }
+    register_functions(&mut context, functions)?;
     for function in sessions::window_functions() {
         context.register_udwf(function);
     }
-    for function in text_functions::scalar_functions() {
-        context.register_udf(function);
-    }
-    datafusion_functions_json::register_all(&mut context)?;
     for (name, kind) in WindowKind::ALL {
         context.register_udtf(name, Arc::new(WindowTable { kind, resolver: Arc::clone(resolver) }));
     }

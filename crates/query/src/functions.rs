@@ -1,6 +1,21 @@
-//! Helpers for expressions and patterns.
+//! The user's own functions; helpers for expressions and patterns.
 
-use datafusion::logical_expr::{Expr, col};
+use std::sync::Arc;
+
+use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, col};
+
+/// Functions of the user's own. They are known to every query, to every view and
+/// to computed columns, by their name.
+///
+/// A function in a view must give the same value for the same arguments, and be
+/// declared immutable: rows are taken back by computing them again.
+#[derive(Debug, Clone, Default)]
+pub struct Functions {
+    /// From a row's values to a value.
+    pub scalar: Vec<Arc<ScalarUDF>>,
+    /// From a group's values to a value.
+    pub aggregate: Vec<Arc<AggregateUDF>>,
+}
 
 /// Largest compiled regular expression, in bytes.
 const REGEX_BYTES_MAX: usize = 10 << 20;

@@ -14,6 +14,7 @@ mod dml;
 mod error;
 mod flush;
 pub mod functions;
+mod isolate;
 mod lakes;
 mod plan;
 mod platform;
@@ -32,6 +33,7 @@ mod threads;
 pub mod windows;
 
 pub use error::{Position, QueryError};
+pub use isolate::isolate;
 pub use lakes::Lakes;
 pub use plan::plan_continuous;
 pub use platform::{Platform, PlatformOptions};

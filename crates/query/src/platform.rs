@@ -12,6 +12,8 @@ use pluvio_foundation::{Clock, ErrorKind, Metrics};
 use pluvio_keytables::{Span, Store};
 use tokio::sync::Mutex;
 
+use crate::context::functions_state;
+use crate::functions::Functions;
 use crate::ports::JobsSlot;
 use crate::session::Session;
 use crate::sources::Sources;
@@ -36,6 +38,8 @@ pub struct PlatformOptions {
     pub lake_commit_interval_ms: u64,
     /// Uncommitted bytes at which such a sink commits early.
     pub lake_commit_bytes: u64,
+    /// Functions of the user's own.
+    pub functions: Functions,
 }
 
 /// Everything a session needs.
@@ -81,7 +85,7 @@ impl Platform {
         let pool = Arc::new(FairSpillPool::new(options.query_memory_bytes));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
         let lakes = Arc::new(Lakes::new(options.lake_dir.clone()));
-        let sources = Arc::new(Sources::new(Arc::clone(&log)));
+        let sources = Arc::new(Sources::new(Arc::clone(&log), functions_state(&options.functions)?));
         let (jobs, writing) = (Slot::default(), Mutex::new(()));
         let query_threads = QueryThreads::default();
         Ok(Arc::new(Self {

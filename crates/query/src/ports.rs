@@ -4,7 +4,7 @@
 use std::sync::Weak;
 
 use datafusion::logical_expr::LogicalPlan;
-use pluvio_catalog::{Catalog, Column, StreamDef, ViewKind};
+use pluvio_catalog::{Catalog, Column, StreamDef, ViewDef, ViewKind};
 
 use crate::QueryError;
 
@@ -26,7 +26,7 @@ pub struct JobStatus {
     pub name: String,
     /// `view` or `sink`.
     pub kind: &'static str,
-    /// `running`, `waiting` (for its stream), `failed` or `stopped`.
+    /// `running`, `paused`, `waiting` (for its stream), `failed` or `stopped`.
     pub state: &'static str,
     /// The group of jobs that commit together, named after its first view.
     pub graph: String,
@@ -39,6 +39,8 @@ pub struct JobStatus {
     /// Events appended to the topics and not yet processed; for a sink, epochs
     /// not yet in the lake.
     pub lag: u64,
+    /// How much of what its topics hold it has read, from 0 to 100.
+    pub done_percent: Option<f64>,
     /// Half of the newest events were visible within this, in milliseconds.
     pub latency_ms_p50: Option<f64>,
     /// 99 of 100 of the newest events were visible within this, in milliseconds.
@@ -134,6 +136,19 @@ pub trait Jobs: Send + Sync {
     /// Storage that cannot be removed.
     fn forget(&self, name: &str) -> Result<(), QueryError>;
 
+    /// Whether a running view can go on with another query, of the same columns
+    /// and key, on what it has kept.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn check_change(&self, view: &ViewDef, plan: &LogicalPlan) -> Result<(), QueryError>;
+
+    /// Lets these views forget all they have, and begins them again.
+    ///
+    /// # Errors
+    /// Storage that cannot be removed.
+    fn restart(&self, views: &[String]) -> Result<(), QueryError>;
+
     /// All jobs.
     fn jobs(&self) -> Vec<JobStatus>;
 
@@ -147,15 +162,16 @@ pub trait Jobs: Send + Sync {
     fn epochs(&self) -> Vec<EpochStatus>;
 }
 
+const NO_JOBS: &str = "this process has the role serving and runs no jobs: create and change views and sinks in one \
+                       with the role engine or all";
+
 /// In place of an engine in a process that runs no jobs.
 #[derive(Debug)]
 pub struct NoJobs;
 
 impl Jobs for NoJobs {
     fn shape(&self, _: &Catalog, _: &LogicalPlan, _: bool) -> Result<ViewShape, QueryError> {
-        let message = "this process has the role serving and runs no jobs: create views and sinks in one \
-                       with the role engine or all";
-        Err(QueryError::unsupported(message))
+        Err(QueryError::unsupported(NO_JOBS))
     }
 
     fn reconcile(&self) -> Result<(), QueryError> {
@@ -164,6 +180,14 @@ impl Jobs for NoJobs {
 
     fn forget(&self, _: &str) -> Result<(), QueryError> {
         Ok(())
+    }
+
+    fn check_change(&self, _: &ViewDef, _: &LogicalPlan) -> Result<(), QueryError> {
+        Err(QueryError::unsupported(NO_JOBS))
+    }
+
+    fn restart(&self, _: &[String]) -> Result<(), QueryError> {
+        Err(QueryError::unsupported(NO_JOBS))
     }
 
     fn jobs(&self) -> Vec<JobStatus> {

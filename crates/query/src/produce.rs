@@ -48,6 +48,7 @@ pub(crate) async fn run(
         );
         return Err(QueryError::unsupported(message));
     }
+    check(stream)?;
     let topic = session.platform().log().topic(&stream.topic);
     let candidates = topic.map(|topic| topic.partitions()).unwrap_or_default();
     let missing =
@@ -69,6 +70,19 @@ pub(crate) async fn run(
     Ok(Outcome::done(format!("INSERT 0 {count}")))
 }
 
+/// What a producer of SQL can write.
+fn check(stream: &StreamDef) -> Result<(), QueryError> {
+    if !stream.from.is_empty() || stream.has_changes() {
+        let message = format!(
+            "INSERT writes values only, and \"{}\" has columns from elsewhere in its events (METADATA, keys) or \
+             changes: send its events to the topic \"{}\"",
+            stream.name, stream.topic
+        );
+        return Err(QueryError::unsupported(message));
+    }
+    Ok(())
+}
+
 /// The rows as events.
 ///
 /// # Errors
@@ -83,6 +97,10 @@ pub fn values(format: &FormatDef, rows: &RecordBatch) -> Result<Vec<Vec<u8>>, Qu
         FormatDef::Raw => {
             let text = |row| Ok(array_value_to_string(rows.column(0), row)?.into_bytes());
             (0..rows.num_rows()).map(text).collect()
+        }
+        FormatDef::Avro { .. } | FormatDef::Protobuf { .. } | FormatDef::Debezium => {
+            let message = "events in this format are read, not written: send them to the stream's topic";
+            Err(QueryError::unsupported(message))
         }
     }
 }

@@ -63,7 +63,7 @@ async fn check_one(session: &Session, fork: &Catalog, parsed: Parsed) -> Result<
 /// can be run again on the same data folder.
 fn unchanged(catalog: &Catalog, parsed: &Parsed) -> bool {
     let name = match &parsed.command {
-        Command::CreateStream(d) => &d.name,
+        Command::CreateStream(d) => &d.stream.name,
         Command::CreateTable(d) => &d.name,
         Command::CreateView(d) => &d.name,
         Command::CreateSink(d) => &d.name,

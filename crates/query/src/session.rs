@@ -53,7 +53,12 @@ impl Session {
         folder: Option<PathBuf>,
     ) -> Result<Self, QueryError> {
         let resolver = platform.resolver(&catalog);
-        let context = new_context(platform.runtime(), &resolver, &platform.system_tables())?;
+        let context = new_context(
+            platform.runtime(),
+            &resolver,
+            &platform.system_tables(),
+            &platform.options().functions,
+        )?;
         Ok(Self { platform: Arc::clone(platform), catalog, context, folder })
     }
 

@@ -9,6 +9,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use datafusion::execution::SessionState;
 use pluvio_catalog::{KafkaDef, StreamDef};
 use pluvio_eventlog::{EventLog, Partition, Read, StoredBatch};
 use pluvio_foundation::ErrorKind;
@@ -35,6 +36,13 @@ pub trait StreamPartition: Send + Sync + Debug {
     /// The offset before which every event is decided, in a transaction that ended
     /// or in none, as far as is known.
     fn newest_offset(&self) -> i64;
+
+    /// The first offset whose event was written then or later, in milliseconds
+    /// since 1970.
+    ///
+    /// # Errors
+    /// The disk's; also if the topic is not ours.
+    fn offset_at(&self, time_ms: i64) -> Result<i64, QueryError>;
 
     /// Tells of every move of [`Self::end_offset`].
     fn watch_end(&self) -> watch::Receiver<i64>;
@@ -77,6 +85,10 @@ impl StreamPartition for Partition {
         self.stable_offset()
     }
 
+    fn offset_at(&self, time_ms: i64) -> Result<i64, QueryError> {
+        Ok(self.offset_for_time(time_ms)?.map_or_else(|| self.stable_offset(), |(offset, _)| offset))
+    }
+
     fn watch_end(&self) -> watch::Receiver<i64> {
         self.watch_stable()
     }
@@ -114,6 +126,10 @@ impl StreamPartition for PartitionReader {
 
     fn newest_offset(&self) -> i64 {
         self.newest_offset()
+    }
+
+    fn offset_at(&self, _: i64) -> Result<i64, QueryError> {
+        Err(QueryError::unsupported("a topic elsewhere is not read from a time on"))
     }
 
     fn watch_end(&self) -> watch::Receiver<i64> {
@@ -202,14 +218,21 @@ impl StreamTopic {
 #[derive(Debug)]
 pub struct Sources {
     log: Arc<EventLog>,
+    /// The functions that compute columns.
+    functions: SessionState,
     /// For what goes on with clusters elsewhere; made when first needed.
     runtime: OnceLock<Option<Runtime>>,
 }
 
 impl Sources {
     /// Streams without a cluster are in `log`.
-    pub fn new(log: Arc<EventLog>) -> Self {
-        Self { log, runtime: OnceLock::new() }
+    pub fn new(log: Arc<EventLog>, functions: SessionState) -> Self {
+        Self { log, functions, runtime: OnceLock::new() }
+    }
+
+    /// The functions that compute columns.
+    pub fn functions(&self) -> &SessionState {
+        &self.functions
     }
 
     fn runtime(&self) -> Result<&Runtime, QueryError> {

@@ -46,6 +46,7 @@ pub(crate) fn jobs(platform: &Platform) -> Result {
         ("rows_in", count(jobs.iter().map(|j| j.rows_in))),
         ("rows_out", count(jobs.iter().map(|j| j.rows_out))),
         ("lag_events", count(jobs.iter().map(|j| j.lag))),
+        ("done_percent", float(jobs.iter().map(|j| j.done_percent))),
         ("latency_ms_p50", float(jobs.iter().map(|j| j.latency_ms_p50))),
         ("latency_ms_p99", float(jobs.iter().map(|j| j.latency_ms_p99))),
         ("trigger_ms", count(jobs.iter().map(|j| j.trigger_ms))),
@@ -291,14 +292,14 @@ pub(crate) fn sinks(platform: &Platform) -> Result {
 pub(crate) fn columns(platform: &Platform) -> Result {
     let mut all: Vec<(String, usize, Column)> = Vec::new();
     for definition in platform.catalog().all() {
-        let columns: &[Column] = match definition.as_ref() {
-            Definition::Stream(d) => &d.columns,
-            Definition::Table(d) => &d.columns,
-            Definition::View(d) => &d.columns,
-            Definition::Sink(_) => &[],
+        let columns: Vec<Column> = match definition.as_ref() {
+            Definition::Stream(d) => d.readable_columns(),
+            Definition::Table(d) => d.columns.clone(),
+            Definition::View(d) => d.columns.clone(),
+            Definition::Sink(_) => Vec::new(),
         };
         let name = definition.name();
-        all.extend(columns.iter().enumerate().map(|(i, c)| (name.to_owned(), i + 1, c.clone())));
+        all.extend(columns.into_iter().enumerate().map(|(i, c)| (name.to_owned(), i + 1, c)));
     }
     Ok(vec![
         ("relation", text(all.iter().map(|(name, _, _)| Some(name)))),

@@ -23,7 +23,7 @@ use pluvio_query::tables::{AppendProvider, KeyedProvider, StreamProvider};
 use super::expressions::{physical, without_casts};
 use super::join::loose;
 use super::origin::{Edge, Origin, origin_of};
-use super::plan::{HoldPlan, Node, Operator, Read, Step, Unnest};
+use super::plan::{ChangelogPlan, HoldPlan, Node, Operator, Read, Step, Unnest};
 use super::{aggregate, join, lookup, over};
 
 /// What is built so far.
@@ -182,9 +182,11 @@ impl Builder {
     fn scan(&mut self, scan: &TableScan) -> Result<Built, QueryError> {
         let provider = source_as_provider(&scan.source)?;
         let mut processing = None;
+        let mut changes = None;
         let (name, is_stream, time, key) = if let Some(stream) = provider.downcast_ref::<StreamProvider>() {
             let stream = stream.stream();
             processing = stream.processing_time.clone();
+            changes = stream.has_changes().then(|| stream.key.clone());
             (stream.name.clone(), true, stream.watermark.as_ref().map(|w| w.column.clone()), None)
         } else if let Some(view) = provider.downcast_ref::<AppendProvider>() {
             (view.name().to_owned(), false, view.time_column().map(str::to_owned), None)
@@ -211,7 +213,15 @@ impl Builder {
         self.reads.push(Read { name, is_stream, steps: Vec::new() });
         let node = self.add(Operator::Read(self.reads.len() - 1), Vec::new());
         let mut built = Built::new(node, Arc::clone(&schema), origins);
-        built.appends = key.is_none();
+        built.appends = key.is_none() && changes.is_none();
+        let key = match changes {
+            Some(key) => {
+                let plan = ChangelogPlan { key: key.clone(), row: Arc::clone(&schema) };
+                built.node = self.add(Operator::Changelog(plan), vec![built.node]);
+                (!key.is_empty()).then_some(key)
+            }
+            None => key,
+        };
         built.identity = key.filter(|key| key.iter().all(|k| *k < schema.fields().len())).map(Identity::at);
         if let Some(projection) = &scan.projection {
             let column = |i: &usize| -> Arc<dyn PhysicalExpr> {

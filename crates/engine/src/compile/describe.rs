@@ -14,6 +14,8 @@ impl Operator {
                 let kind = if read.is_stream { "stream" } else { "view" };
                 format!("read {kind} {}{}", read.name, steps(": ", &read.steps))
             }
+            Self::Changelog(plan) if plan.key.is_empty() => "changes of rows, made sound".to_owned(),
+            Self::Changelog(plan) => format!("the last row by {} columns", plan.key.len()),
             Self::Values(rows) => format!("{} rows of the query", rows.num_rows()),
             Self::Steps(all) => steps("", all),
             Self::Union(_) => "union".to_owned(),

@@ -30,7 +30,7 @@ pub use join::{Half, JoinPlan, JoinSide, loose};
 pub use lookup::{Lookup, LookupJoin};
 pub use origin::{Edge, Window, WindowClock};
 pub use over::{OverPlan, RankFunction, RankKind};
-pub use plan::{HoldPlan, How, Node, Operator, Output, Step, Unnest, ViewPlan};
+pub use plan::{ChangelogPlan, HoldPlan, How, Node, Operator, Output, Step, Unnest, ViewPlan};
 pub use session::{SessionPlan, end_of};
 
 /// Compiles a view's plan.

@@ -8,8 +8,9 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::NullHandling;
 use datafusion::physical_expr::PhysicalExpr;
 use pluvio_catalog::{Column, ViewKind};
+use pluvio_query::QueryError;
 
-use super::aggregate::AggregatePlan;
+use super::aggregate::{AggregatePlan, Upkeep};
 use super::join::JoinPlan;
 use super::lookup::Lookup;
 use super::origin::{Edge, Window};
@@ -27,6 +28,45 @@ pub struct ViewPlan {
     pub output: Output,
     /// Names of the tables it looks up.
     pub lookups: Vec<String>,
+}
+
+impl ViewPlan {
+    /// Whether a view can go on with this plan on what `before` has kept: it adds
+    /// rows, and the state of what it aggregates is the same. What was counted
+    /// under the plan before stays so.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn check_follows(&self, before: &Self) -> Result<(), QueryError> {
+        let refuse = |why: String| {
+            Err(QueryError::unsupported(format!(
+                "the view cannot go on with this query: {why}. Create a view beside it, or DROP and CREATE this one"
+            )))
+        };
+        let kept = |plan: &Self| -> Vec<String> {
+            let has_state = |node: &&Node| !matches!(node.operator, Operator::Read(_) | Operator::Steps(_));
+            plan.nodes.iter().filter(has_state).map(|node| format!("{:?}", node.operator)).collect()
+        };
+        for node in &self.nodes {
+            match &node.operator {
+                Operator::Read(_) | Operator::Steps(_) | Operator::Union(_) => {}
+                Operator::Aggregate(plan) if matches!(plan.upkeep, Upkeep::Merge) => {}
+                other => {
+                    let what = other.describe(&self.reads);
+                    return refuse(format!(
+                        "its operator \"{what}\" remembers rows as the old query made them"
+                    ));
+                }
+            }
+        }
+        if self.nodes.len() != before.nodes.len() || kept(self) != kept(before) {
+            return refuse("it groups or aggregates by something else".to_owned());
+        }
+        match (&self.output.how, &before.output.how) {
+            (How::Append, How::Append) | (How::Replace { .. }, How::Replace { .. }) => Ok(()),
+            _ => refuse("it keeps its rows in another way".to_owned()),
+        }
+    }
 }
 
 /// A stream or view that is read, and the steps that every row takes at once.
@@ -54,6 +94,8 @@ pub struct Node {
 pub enum Operator {
     /// Gives what a read takes in.
     Read(usize),
+    /// Changes of a stream, made sound.
+    Changelog(ChangelogPlan),
     /// Rows that stand in the query, once.
     Values(RecordBatch),
     /// Steps, row by row.
@@ -88,6 +130,15 @@ pub enum Step {
     Unnest(Unnest),
     /// Adds a table's columns.
     Lookup(Lookup),
+}
+
+/// A stream of changes.
+#[derive(Debug)]
+pub struct ChangelogPlan {
+    /// Positions of the key's columns; empty: rows come and go as a whole.
+    pub key: Vec<usize>,
+    /// The rows.
+    pub row: SchemaRef,
 }
 
 /// A list to be taken apart.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pluvio_catalog::{StartAt, StreamDef, ViewDef};
 use pluvio_keytables::{Commit, Span, SpanRetention, Store};
 use pluvio_query::source::with_processing_time;
 use pluvio_query::{EpochStatus, QueryError, dead_letters};
@@ -34,6 +35,13 @@ pub struct Pipeline {
     /// Views that begin with the content of what they read.
     newcomers: Vec<bool>,
     dead_letters: Arc<Span>,
+}
+
+/// Most of what an epoch takes from each way through a stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub rows: usize,
+    pub bytes: usize,
 }
 
 /// What an epoch did.
@@ -103,6 +111,7 @@ impl Pipeline {
                     views: vec![i],
                     record: way.unwrap_or_default(),
                     fresh,
+                    start: start(&spec.views[i], &spec.streams[*stream]),
                 });
             }
             of.extend(own);
@@ -134,7 +143,8 @@ impl Pipeline {
         }
         if more {
             for intake in &mut self.intakes {
-                self.sources[intake.stream].begin(&mut intake.record, intake.fresh);
+                let start = intake.fresh.then_some(&intake.start);
+                self.sources[intake.stream].begin(&mut intake.record, start)?;
             }
             self.hold();
         }
@@ -149,6 +159,19 @@ impl Pipeline {
     /// Events that are known of and not read.
     pub fn lag(&self) -> u64 {
         self.intakes.iter().map(|intake| self.sources[intake.stream].lag(&intake.record.cut)).sum()
+    }
+
+    /// Of a view, the events that its topics hold and those that it has not read.
+    pub fn distance(&self, view: usize) -> (u64, u64) {
+        // A view on views is where the first of these is.
+        let of_view = |intake: &&Intake| {
+            intake.views.contains(&view) || self.views[view].reads.iter().all(|read| !read.is_stream)
+        };
+        let mine = self.intakes.iter().filter(of_view).filter(|i| self.streams[view].contains(&i.stream));
+        mine.fold((0, 0), |(held, left), intake| {
+            let source = &self.sources[intake.stream];
+            (held + source.held(), left + source.lag(&intake.record.cut))
+        })
     }
 
     /// Whether some view has not taken part in an epoch.
@@ -195,13 +218,13 @@ impl Pipeline {
     pub fn run(
         &self,
         commit: &mut Commit,
-        rows_max: usize,
+        limits: Limits,
         now_us: i64,
         monotonic_us: u64,
     ) -> Result<Done, QueryError> {
         let number = self.epoch + 1;
         let instant_us = self.instant_us(now_us);
-        let mut taking = self.take(rows_max, instant_us)?;
+        let mut taking = self.take(limits, instant_us)?;
         let mut records = self.records.clone();
         // By the watermark of the epoch before: what belongs to its windows is in
         // the state, and this epoch's rows for them are late.
@@ -318,7 +341,7 @@ impl Pipeline {
     }
 
     /// Reads the streams and runs what needs no state, partitions in parallel.
-    fn take(&self, rows_max: usize, instant_us: Option<i64>) -> Result<Taking, QueryError> {
+    fn take(&self, limits: Limits, instant_us: Option<i64>) -> Result<Taking, QueryError> {
         let mut taking = Taking {
             outputs: Outputs::new(&self.views, self.goes_through()),
             intakes: self.intakes.clone(),
@@ -333,7 +356,7 @@ impl Pipeline {
         {
             let stream = self.intakes[place].stream;
             let until = (!is_in_front).then(|| intake::front(&taking.intakes, stream));
-            self.take_one(&mut taking, place, until.as_deref(), (rows_max, instant_us))?;
+            self.take_one(&mut taking, place, until.as_deref(), (limits, instant_us))?;
         }
         Ok(taking)
     }
@@ -343,7 +366,7 @@ impl Pipeline {
         taking: &mut Taking,
         place: usize,
         until: Option<&[i64]>,
-        (rows_max, instant_us): (usize, Option<i64>),
+        (Limits { rows, bytes }, instant_us): (Limits, Option<i64>),
     ) -> Result<(), QueryError> {
         let intake = &self.intakes[place];
         let source = &self.sources[intake.stream];
@@ -357,7 +380,13 @@ impl Pipeline {
                 let rows = with_processing_time(source.stream(), rows, instant_us.unwrap_or_default())?;
                 for view in intake.views.iter().filter(|_| piece.rows.num_rows() > 0) {
                     for (read, runner) in self.views[*view].reads.iter().enumerate() {
-                        if runner.is_stream && runner.name == *name {
+                        if !runner.is_stream || runner.name != *name {
+                            continue;
+                        }
+                        if source.stream().has_changes() {
+                            let weights = piece.weights.clone();
+                            outputs.feed_changes((*view, read), Delta { rows: rows.clone(), weights });
+                        } else {
                             outputs.feed(&self.views, (*view, read), &rows, &place, true);
                         }
                     }
@@ -372,7 +401,7 @@ impl Pipeline {
             }
             Ok((outputs, taken))
         };
-        for (outputs, taken) in source.take(&intake.record.cut, until, rows_max, work)? {
+        for (outputs, taken) in source.take(&intake.record.cut, until, (rows, bytes), work)? {
             taking.outputs.merge(outputs);
             let record = &mut taking.intakes[place].record;
             record.cut[taken.partition] = taken.next_offset;
@@ -434,6 +463,12 @@ impl Pipeline {
         commit.append(&self.dead_letters, epoch, dead_letter_rows(letters, now_us, &streams)?);
         Ok(letters.len() as u64)
     }
+}
+
+/// Where a view begins to read a stream.
+fn start(view: &ViewDef, stream: &StreamDef) -> StartAt {
+    let of_stream = || stream.kafka.as_ref().map(|kafka| kafka.start.clone());
+    view.start.clone().or_else(of_stream).unwrap_or_default()
 }
 
 /// Puts old records away once their views have new ones.

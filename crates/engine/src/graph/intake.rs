@@ -4,6 +4,8 @@
 //! decoded once. A view that joins later reads behind them, from the stream's
 //! beginning, until it has caught up.
 
+use pluvio_catalog::StartAt;
+
 use super::record::StreamRecord;
 use super::source::Source;
 
@@ -18,6 +20,8 @@ pub struct Intake {
     pub record: StreamRecord,
     /// They have not read anything.
     pub fresh: bool,
+    /// Where they begin.
+    pub start: StartAt,
 }
 
 /// Puts views that have read equally far together.
@@ -28,6 +32,7 @@ pub fn unite(intakes: Vec<Intake>) -> Vec<Intake> {
             other.stream == intake.stream
                 && other.record.cut == intake.record.cut
                 && other.fresh == intake.fresh
+                && (!intake.fresh || other.start == intake.start)
         };
         match united.iter_mut().find(same) {
             Some(other) => {

@@ -35,6 +35,12 @@ impl GraphSpec {
         Self { name: view.name.clone(), streams: Vec::new(), views: vec![view.clone()], sinks: Vec::new() }
     }
 
+    /// Whether one of its views is paused: they commit together, so they stand
+    /// still together.
+    pub fn is_paused(&self) -> bool {
+        self.views.iter().any(|view| view.paused)
+    }
+
     fn has_view(&self, name: &str) -> bool {
         self.views.iter().any(|view| view.name == name)
     }

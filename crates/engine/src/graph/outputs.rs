@@ -8,10 +8,10 @@ use datafusion::arrow::array::{
 };
 use pluvio_formats::encode_json;
 use pluvio_foundation::limits::DEAD_LETTER_PREVIEW_BYTES_MAX;
-use pluvio_query::{QueryError, dead_letters};
+use pluvio_query::{QueryError, dead_letters, isolate};
 
 use super::view::View;
-use crate::operators::{Delta, isolate};
+use crate::operators::Delta;
 
 /// A dead letter before it is written.
 #[derive(Debug)]
@@ -48,6 +48,14 @@ impl Outputs {
     pub fn new(views: &[View], through: bool) -> Self {
         let taken = views.iter().map(|view| vec![Vec::new(); view.reads.len()]).collect();
         Self { taken, rows_in: vec![0; views.len()], dead_letters: Vec::new(), through }
+    }
+
+    /// Takes in changes of a stream. The read's steps, if it has any, come behind
+    /// its changelog.
+    pub fn feed_changes(&mut self, to: (usize, usize), changes: Delta) {
+        let (index, read) = to;
+        self.rows_in[index] += changes.len() as u64;
+        self.taken[index][read].push(changes);
     }
 
     /// Runs added rows through a read's steps, and on through all direct views

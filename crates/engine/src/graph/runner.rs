@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use datafusion::execution::SessionState;
 use parking_lot::Mutex;
 use pluvio_foundation::metrics::Cell;
 use pluvio_foundation::{Clock, ErrorKind, Metrics};
@@ -15,16 +16,23 @@ use pluvio_query::{EpochStatus, QueryError};
 use tokio::sync::Notify;
 
 use super::GraphSpec;
-use super::epoch::{Done, Pipeline, put_away_old_records};
+use super::epoch::{Done, Limits, Pipeline, put_away_old_records};
 use super::intake;
 use super::record::ViewRecord;
 use super::source::Source;
 use super::view::View;
 use crate::compile::ViewPlan;
+use crate::shares::Shares;
 use crate::stats::{GraphStats, OperatorStats};
 
 /// How long a failed epoch waits before it is tried again.
 const RETRY_MS: u64 = 500;
+/// How often a paused job looks at how much waits.
+const PAUSED_LOOK_MS: u64 = 500;
+/// An epoch may cost one part in so many of the time, over all busy jobs.
+const PACE_FACTOR: u64 = 8;
+/// Least time between two epochs, if the trigger is not less.
+const PACE_US_MIN: u64 = 5_000;
 /// How far a span may grow beyond its retention before the graph waits for its
 /// sinks.
 const SINK_BACKLOG_FACTOR: u64 = 8;
@@ -36,12 +44,16 @@ pub struct GraphParts {
     pub plans: Vec<ViewPlan>,
     /// The streams' topics, in the order of the spec.
     pub topics: Vec<StreamTopic>,
+    /// The functions that compute columns of streams.
+    pub functions: SessionState,
     pub store: Arc<Store>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub trigger_ms: u64,
     pub trigger_rows: usize,
     pub workers: usize,
+    /// What all graphs share.
+    pub shares: Arc<Shares>,
     /// Told after every commit.
     pub committed: Arc<Notify>,
 }
@@ -55,6 +67,9 @@ pub struct Shared {
     pub error: Mutex<Option<QueryError>>,
     pub state: Mutex<&'static str>,
     pub lag: AtomicU64,
+    /// Of each view, the events that its topics hold and those that it has not
+    /// read.
+    pub distance: Mutex<Vec<(u64, u64)>>,
     /// Nothing waits: no event, and no window that is due.
     pub settled: AtomicBool,
     stop: AtomicBool,
@@ -88,7 +103,7 @@ impl GraphHandle {
     pub fn prepare(parts: GraphParts) -> Result<Prepared, QueryError> {
         let trigger_ms = parts.trigger_ms;
         let mut runner = Runner::open(parts)?;
-        if runner.pipeline.begins() && runner.spec.sinks.is_empty() {
+        if runner.pipeline.begins() && runner.spec.sinks.is_empty() && !runner.spec.is_paused() {
             // What readers see before the first event; no partition is open yet, and
             // no sink can miss a row.
             runner.epoch()?;
@@ -155,6 +170,9 @@ struct Runner {
     counters: Counters,
     trigger_us: u64,
     trigger_rows: usize,
+    /// How long the last epoch took.
+    took_us: u64,
+    shares: Arc<Shares>,
     committed: Arc<Notify>,
     /// The last epoch was full: it left events that were waiting when it began.
     behind: bool,
@@ -164,7 +182,9 @@ impl Runner {
     fn open(parts: GraphParts) -> Result<Self, QueryError> {
         let GraphParts { spec, plans, topics, store, clock, metrics, .. } = parts;
         let sources = spec.streams.iter().cloned().zip(topics);
-        let sources = sources.map(|(stream, topic)| Source::new(stream, topic, parts.workers)).collect();
+        let sources =
+            sources.map(|(stream, topic)| Source::new(stream, topic, parts.workers, parts.functions.clone()));
+        let sources = sources.collect();
         let pipeline = Pipeline::open(&spec, plans, sources, &store)?;
         let cell = |name| metrics.cell(name, &spec.name);
         let counters = Counters {
@@ -181,6 +201,7 @@ impl Runner {
             error: Mutex::new(None),
             state: Mutex::new("running"),
             lag: AtomicU64::new(0),
+            distance: Mutex::default(),
             settled: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             wake: Notify::new(),
@@ -194,6 +215,8 @@ impl Runner {
             counters,
             trigger_us: parts.trigger_ms.saturating_mul(1000),
             trigger_rows: parts.trigger_rows,
+            took_us: 0,
+            shares: parts.shares,
             committed: parts.committed,
             behind: false,
         })
@@ -245,6 +268,14 @@ impl Runner {
         self.pipeline.refresh(now_us)?;
         let waiting = self.pipeline.waiting();
         self.shared.lag.store(self.pipeline.lag(), Ordering::Relaxed);
+        *self.shared.distance.lock() =
+            (0..self.pipeline.views.len()).map(|view| self.pipeline.distance(view)).collect();
+        if self.spec.is_paused() {
+            *self.shared.state.lock() = "paused";
+            self.pipeline.hold();
+            runtime.block_on(self.pause(PAUSED_LOOK_MS));
+            return Ok(());
+        }
         // A partition that has gone idle lets time move on without an event.
         let closing = self.pipeline.closes(self.clock.now_us(), now_us);
         let begins = self.pipeline.begins();
@@ -261,8 +292,9 @@ impl Runner {
         }
         let since = self.clock.monotonic_us().saturating_sub(*last_start_us);
         let full = waiting >= self.trigger_rows as u64 || self.behind;
-        if !full && !closing && !begins && since < self.trigger_us {
-            runtime.block_on(self.pause((self.trigger_us - since).div_ceil(1000).min(50)));
+        let pace_us = self.pace_us();
+        if !full && !closing && !begins && since < pace_us {
+            runtime.block_on(self.pause((pace_us - since).div_ceil(1000).min(50)));
             return Ok(());
         }
         if self.sinks_behind() {
@@ -276,6 +308,15 @@ impl Runner {
         *self.shared.state.lock() = "running";
         *self.shared.error.lock() = None;
         Ok(())
+    }
+
+    /// Time from the start of one epoch to that of the next: as short as its cost
+    /// allows, so that a job that has little to do is quick and a busy one takes
+    /// much at once. At most the trigger.
+    fn pace_us(&self) -> u64 {
+        let jobs = self.shares.busy_jobs();
+        let pace_us = self.took_us.saturating_mul(PACE_FACTOR).saturating_mul(jobs as u64);
+        pace_us.max(PACE_US_MIN).min(self.trigger_us)
     }
 
     async fn wait_for_events(&self) {
@@ -306,12 +347,16 @@ impl Runner {
     fn epoch(&mut self) -> Result<u64, QueryError> {
         let started_us = self.clock.monotonic_us();
         let mut commit = self.store.begin();
-        let mut done = self.pipeline.run(&mut commit, self.trigger_rows, self.clock.now_us(), started_us)?;
+        let share = self.shares.enter();
+        let limits = Limits { rows: self.trigger_rows, bytes: share.bytes() };
+        let mut done = self.pipeline.run(&mut commit, limits, self.clock.now_us(), started_us)?;
         put_away_old_records(&self.spec, &self.store, &mut commit);
         let commit_us = self.clock.monotonic_us();
         self.pipeline.make_durable(&done)?;
         commit.commit()?;
+        drop(share);
         let done_us = self.clock.monotonic_us();
+        self.took_us = done_us - started_us;
         self.pipeline.advance(&mut done, done_us);
         *self.shared.position.lock() = position(&self.pipeline);
         self.committed.notify_waiters();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::compute::{cast, max};
 use datafusion::arrow::datatypes::TimestampMicrosecondType;
+use datafusion::execution::SessionState;
 use parking_lot::Mutex;
 use pluvio_catalog::{StartAt, StreamDef};
 use pluvio_query::QueryError;
@@ -16,14 +17,13 @@ use pluvio_query::windows::TIME_TYPE;
 
 use super::StreamRecord;
 
-/// Most bytes one epoch reads, over all partitions.
-const EPOCH_BYTES_MAX: usize = 32 << 20;
 /// Bytes read from a partition at a time.
 const READ_BYTES: usize = 4 << 20;
 
 /// The stream of a graph.
 pub struct Source {
     stream: StreamDef,
+    functions: SessionState,
     topic: StreamTopic,
     partitions: Vec<Arc<dyn StreamPartition>>,
     decoders: Vec<Mutex<StreamDecoder>>,
@@ -43,8 +43,17 @@ pub struct Taken {
 }
 
 impl Source {
-    pub fn new(stream: StreamDef, topic: StreamTopic, workers: usize) -> Self {
-        Self { stream, topic, partitions: Vec::new(), decoders: Vec::new(), workers, active_us: Vec::new() }
+    /// A stream to be read; `functions` are those that compute its columns.
+    pub fn new(stream: StreamDef, topic: StreamTopic, workers: usize, functions: SessionState) -> Self {
+        Self {
+            stream,
+            functions,
+            topic,
+            partitions: Vec::new(),
+            decoders: Vec::new(),
+            workers,
+            active_us: Vec::new(),
+        }
     }
 
     pub fn stream(&self) -> &StreamDef {
@@ -64,7 +73,7 @@ impl Source {
     pub fn refresh(&mut self, now_us: u64) -> Result<bool, QueryError> {
         let found = self.topic.partitions();
         while self.decoders.len() < found.len() {
-            self.decoders.push(Mutex::new(StreamDecoder::new(&self.stream)?));
+            self.decoders.push(Mutex::new(StreamDecoder::new(&self.stream, &self.functions)?));
             self.active_us.push(now_us);
         }
         let more = found.len() > self.partitions.len();
@@ -72,23 +81,38 @@ impl Source {
         Ok(more)
     }
 
-    /// Gives partitions without one a place in the record; `is_first` tells that
-    /// nothing was ever read under it.
-    pub fn begin(&self, record: &mut StreamRecord, is_first: bool) {
-        // Partitions that are added later are read from their beginning.
-        let start = self.stream.kafka.as_ref().map(|kafka| kafka.start).unwrap_or_default();
-        for partition in self.partitions.iter().skip(record.cut.len()) {
+    /// Gives partitions without one a place in the record; `start` is where to
+    /// begin if nothing was ever read under it.
+    ///
+    /// # Errors
+    /// A time that cannot be looked up.
+    pub fn begin(&self, record: &mut StreamRecord, start: Option<&StartAt>) -> Result<(), QueryError> {
+        for (i, partition) in self.partitions.iter().enumerate().skip(record.cut.len()) {
+            // Partitions that are added later are read from their beginning.
             record.cut.push(match start {
-                StartAt::Latest if is_first => partition.newest_offset(),
-                _ => partition.start_offset(),
+                Some(StartAt::Latest) => partition.newest_offset(),
+                Some(StartAt::Time(time_ms)) => partition.offset_at(*time_ms)?,
+                Some(StartAt::Offsets(offsets)) => match offsets.get(i) {
+                    Some(offset) => (*offset).min(partition.newest_offset()).max(partition.start_offset()),
+                    None => partition.start_offset(),
+                },
+                Some(StartAt::Earliest) | None => partition.start_offset(),
             });
             record.event_time_us.push(None);
         }
+        Ok(())
     }
 
     /// How many events are waiting behind the cut and can be read.
     pub fn waiting(&self, cut: &[i64]) -> u64 {
         self.behind(cut, |partition| partition.end_offset())
+    }
+
+    /// How many events its topic holds, as far as is known.
+    pub fn held(&self) -> u64 {
+        let held =
+            |p: &Arc<dyn StreamPartition>| u64::try_from(p.newest_offset() - p.start_offset()).unwrap_or(0);
+        self.partitions.iter().map(held).sum()
     }
 
     /// How many events are behind the cut, as far as is known.
@@ -103,19 +127,19 @@ impl Source {
     }
 
     /// Reads and decodes the next events of every partition behind the cut, and
-    /// before `until`, in parallel; hands each partition's to `work` on the thread
+    /// before `until`, in parallel, so many rows and bytes at most; hands each partition's to `work` on the thread
     /// that decoded them.
     pub fn take<T: Send>(
         &self,
         cut: &[i64],
         until: Option<&[i64]>,
-        rows_max: usize,
+        (rows_max, bytes_max): (usize, usize),
         work: impl Fn(Taken) -> Result<T, QueryError> + Sync,
     ) -> Result<Vec<T>, QueryError> {
         let active: Vec<usize> =
             (0..self.partitions.len()).filter(|i| self.end(*i, until) > cut[*i]).collect();
         let rows_each = (rows_max / active.len().max(1)).max(1);
-        let bytes_each = EPOCH_BYTES_MAX / active.len().max(1);
+        let bytes_each = bytes_max / active.len().max(1);
         let next = AtomicUsize::new(0);
         let results = Mutex::new(Vec::with_capacity(active.len()));
         let run = || {

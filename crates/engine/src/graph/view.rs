@@ -14,7 +14,7 @@ use pluvio_query::tables::state_table_name;
 use super::tail::Tail;
 use crate::compile::{Edge, How, Node, Operator, ViewPlan, Window};
 use crate::operators::{
-    AggregateState, Delta, Epoch, HoldState, JoinState, OverState, SessionState, StepRunner,
+    AggregateState, ChangelogState, Delta, Epoch, HoldState, JoinState, OverState, SessionState, StepRunner,
 };
 use crate::stats::OperatorStats;
 
@@ -48,6 +48,7 @@ struct NodeRunner {
 
 enum OperatorRunner {
     Read(usize),
+    Changelog(Box<ChangelogState>),
     Values(RecordBatch),
     Steps(StepRunner),
     Union(SchemaRef),
@@ -159,6 +160,7 @@ impl View {
                     let left = next();
                     join.run(commit, epoch, left, next())?
                 }
+                OperatorRunner::Changelog(changelog) => changelog.run(commit, epoch, next())?,
                 OperatorRunner::Over(over) => over.run(commit, epoch, next())?,
                 OperatorRunner::Session(session) => session.run(commit, epoch, next())?,
                 OperatorRunner::Hold(hold) => hold.run(commit, epoch, next())?.into_iter().collect(),
@@ -216,6 +218,9 @@ impl NodeRunner {
     fn open(node: Node, store: &Store, name: &str) -> Result<Self, QueryError> {
         let operator = match node.operator {
             Operator::Read(read) => OperatorRunner::Read(read),
+            Operator::Changelog(plan) => {
+                OperatorRunner::Changelog(Box::new(ChangelogState::open(plan, store, name)?))
+            }
             Operator::Values(rows) => OperatorRunner::Values(rows),
             Operator::Steps(steps) => OperatorRunner::Steps(StepRunner::new(steps, store)?),
             Operator::Union(schema) => OperatorRunner::Union(schema),

@@ -7,6 +7,7 @@
 mod aggregate;
 mod anew;
 mod arrangement;
+mod changelog;
 mod delta;
 mod distinct;
 mod hold;
@@ -24,13 +25,14 @@ use datafusion::common::cast::{as_boolean_array, as_timestamp_microsecond_array}
 use pluvio_query::QueryError;
 
 pub use aggregate::AggregateState;
+pub use changelog::ChangelogState;
 pub use delta::{Counted, Delta, batch_of, consolidate, copies, counted, gather, sum, take_rows};
 pub use hold::HoldState;
 pub use join::JoinState;
 pub use over::OverState;
 pub use session::SessionState;
+pub use steps::StepRunner;
 use steps::concat;
-pub use steps::{StepRunner, isolate};
 
 use crate::compile::{Edge, Window, WindowClock};
 

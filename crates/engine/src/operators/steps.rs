@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::NullHandling;
 use datafusion::physical_expr::PhysicalExpr;
 use pluvio_keytables::{KeyTable, Store};
-use pluvio_query::QueryError;
+use pluvio_query::{QueryError, isolate};
 
 use super::delta::Delta;
 use super::lookup::LookupRunner;
@@ -229,28 +229,6 @@ pub fn sound(
         }
     }
     delta.filter(&good.into())
-}
-
-/// Runs `work` on the batch; if it fails, finds the rows that fail, reports each
-/// with its place and reason, and gives the results of the others, each with the
-/// place of its first row.
-pub fn isolate<T>(
-    batch: &RecordBatch,
-    first: usize,
-    work: &impl Fn(&RecordBatch) -> Result<T, QueryError>,
-    done: &mut Vec<(usize, T)>,
-    failed: &mut Vec<(usize, QueryError)>,
-) {
-    let rows = batch.num_rows();
-    match work(batch) {
-        Ok(result) => done.push((first, result)),
-        Err(error) if rows <= 1 => failed.push((first, error)),
-        Err(_) => {
-            let half = rows / 2;
-            isolate(&batch.slice(0, half), first, work, done, failed);
-            isolate(&batch.slice(half, rows - half), first + half, work, done, failed);
-        }
-    }
 }
 
 /// Several batches as one; `None` if there is no row.

@@ -11,6 +11,7 @@ use pluvio_engine::{Engine, EngineOptions};
 use pluvio_eventlog::{EventLog, LogOptions};
 use pluvio_foundation::{Disk, Metrics, RealDisk, SystemClock, SystemRandom};
 use pluvio_keytables::{Store, StoreOptions};
+use pluvio_query::functions::Functions;
 use pluvio_query::{Jobs, Outcome, Platform, PlatformOptions, QueryError, Session};
 
 /// A running platform.
@@ -20,7 +21,8 @@ pub struct TestPlatform {
 }
 
 /// Small epochs, so that a test has many.
-pub const EAGER: EngineOptions = EngineOptions { trigger_ms: 2, trigger_rows: 40, workers: 2 };
+pub const EAGER: EngineOptions =
+    EngineOptions { trigger_ms: 2, trigger_rows: 40, workers: 2, epoch_bytes: 64 << 20 };
 
 impl TestPlatform {
     /// Opens what a folder of the real disk holds.
@@ -49,6 +51,7 @@ impl TestPlatform {
             default_partitions: 2,
             lake_commit_interval_ms: 1_000,
             lake_commit_bytes: 1 << 20,
+            functions: Functions::default(),
         };
         let platform = Platform::new(platform_options, catalog, log, store, clock, metrics).unwrap();
         let engine = Engine::new(Arc::clone(&platform), options, tokio::runtime::Handle::current());

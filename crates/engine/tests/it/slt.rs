@@ -2,12 +2,16 @@
 //!
 //! The files are sqllogictest: https://sqlite.org/sqllogictest. `FLUSH` waits
 //! until the events before it are visible; `@restart` alone in a statement
-//! stops the platform and opens it again.
+//! stops the platform and opens it again; `@produce TOPIC` and lines of
+//! `KEY => VALUE` behind it, with `-` for null, and `name: value` for a header of
+//! the next event, append events as a producer does.
 
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use pluvio_query::{QueryError, Session};
+use pluvio_wire_kafka::Compression;
+use pluvio_wire_kafka::records::BatchBuilder;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 use tempfile::TempDir;
 
@@ -62,7 +66,11 @@ impl AsyncDB for Database {
             self.running = Some(Self::open(self.folder.path()).await);
             return Ok(DBOutput::StatementComplete(0));
         }
-        let (_, session) = self.running.as_ref().unwrap();
+        let (platform, session) = self.running.as_ref().unwrap();
+        if let Some(events) = sql.strip_prefix("@produce ") {
+            produce(platform, events);
+            return Ok(DBOutput::StatementComplete(0));
+        }
         let rows = execute(session, sql).await.map_err(Refusal)?;
         if rows.is_empty() && !is_query(sql) {
             return Ok(DBOutput::StatementComplete(0));
@@ -74,6 +82,30 @@ impl AsyncDB for Database {
     async fn shutdown(&mut self) {
         self.stop().await;
     }
+}
+
+/// Appends events to the first partition of a topic.
+fn produce(platform: &TestPlatform, text: &str) {
+    let (topic, lines) = text.split_once('\n').expect("@produce TOPIC, then lines");
+    let partition = platform.platform.log().topic(topic.trim()).unwrap().partitions()[0].clone();
+    let now_ms = platform.platform.clock().now_ms();
+    let mut builder = BatchBuilder::new(now_ms);
+    let mut headers: Vec<(&str, Option<&[u8]>)> = Vec::new();
+    for line in lines.lines() {
+        match line.split_once(" => ") {
+            Some((key, value)) => {
+                let bytes = |text: &'_ str| (text != "-").then(|| text.as_bytes().to_vec());
+                builder.push(bytes(key).as_deref(), bytes(value).as_deref(), now_ms, &headers);
+                headers.clear();
+            }
+            None => {
+                let (name, value) = line.split_once(": ").expect("KEY => VALUE, or name: value");
+                headers.push((name, Some(value.as_bytes())));
+            }
+        }
+    }
+    partition.append(builder.finish(Compression::None, None).unwrap()).unwrap();
+    partition.sync(partition.end_offset()).unwrap();
 }
 
 fn is_query(sql: &str) -> bool {

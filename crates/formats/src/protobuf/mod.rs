@@ -157,6 +157,14 @@ impl ProtobufDecoder {
     }
 }
 
+/// The paths that a `.proto` text imports.
+///
+/// # Errors
+/// [`FormatError::Invalid`] says what is wrong with the text.
+pub fn imports_of(text: &str) -> Result<Vec<String>, FormatError> {
+    Ok(text::file(text)?.1)
+}
+
 /// All types of a schema and what it imports.
 fn types(schema: &ProtobufSchema) -> Result<Types, FormatError> {
     let mut types = Types::default();

@@ -1,13 +1,14 @@
 //! The column list of CREATE STREAM and CREATE TABLE.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Interval, Value};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
-use pluvio_catalog::{Column, Watermark};
+use pluvio_catalog::{Column, ColumnFrom, ComputedColumn, Watermark};
 
-use super::command::{identifier, next_position};
-use super::types::arrow_type;
+use super::command::{identifier, next_position, word};
+use super::types::data_type;
 use crate::{Position, QueryError};
 
 /// What stands between the parentheses.
@@ -15,6 +16,9 @@ use crate::{Position, QueryError};
 pub struct Columns {
     pub columns: Vec<Column>,
     pub key: Vec<usize>,
+    /// Of each column, where it comes from.
+    pub from: Vec<ColumnFrom>,
+    pub computed: Vec<ComputedColumn>,
     pub watermark: Option<Watermark>,
     pub processing_time: Option<String>,
 }
@@ -38,7 +42,7 @@ impl Columns {
     }
 
     fn item(&mut self, parser: &mut Parser<'_>) -> Result<(), QueryError> {
-        if super::command::word(parser, "WATERMARK") {
+        if word(parser, "WATERMARK") {
             parser.expect_keyword(Keyword::FOR)?;
             self.watermark = Some(self.watermark(parser)?);
             return Ok(());
@@ -47,19 +51,24 @@ impl Columns {
             return self.key_list(parser);
         }
         let name = identifier(parser)?;
-        if self.columns.iter().any(|c| c.name == name) {
+        let computed = self.computed.iter().map(|computed| &computed.column);
+        if self.columns.iter().chain(computed).any(|c| c.name == name) {
             return Err(QueryError::invalid(format!("the column \"{name}\" is named twice")));
         }
         if parser.parse_keyword(Keyword::AS) {
             return self.computed(parser, name);
         }
         let position = next_position(parser);
-        let data_type = arrow_type(&parser.parse_data_type()?).map_err(|e| e.at(position))?;
+        let data_type = data_type(parser).map_err(|e| e.at(position))?;
         let mut column = Column { name, data_type, nullable: true };
+        let mut from = ColumnFrom::Value;
         loop {
-            if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
+            if word(parser, "METADATA") {
+                from = metadata(parser, &column.name)?;
+            } else if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
                 column.nullable = false;
             } else if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
+                not_enforced(parser);
                 column.nullable = false;
                 self.key.push(self.columns.len());
             } else if !parser.parse_keyword(Keyword::NULL) {
@@ -67,18 +76,19 @@ impl Columns {
             }
         }
         self.columns.push(column);
+        self.from.push(from);
         Ok(())
     }
 
-    /// `name AS PROCTIME()`.
+    /// `name AS PROCTIME()`, `name AS expression`.
     fn computed(&mut self, parser: &mut Parser<'_>, name: String) -> Result<(), QueryError> {
         let position = next_position(parser);
         let expression = parser.parse_expr()?.to_string();
         if !expression.eq_ignore_ascii_case("proctime()") {
-            return Err(QueryError::unsupported(format!(
-                "a computed column is written name AS PROCTIME(), not {expression}: compute others in a view"
-            ))
-            .at(position));
+            // The type is known when the expression is planned.
+            let column = Column { name, data_type: DataType::Null, nullable: true };
+            self.computed.push(ComputedColumn { column, expression });
+            return Ok(());
         }
         if self.processing_time.replace(name).is_some() {
             return Err(QueryError::invalid("one column with PROCTIME() is enough").at(position));
@@ -87,7 +97,6 @@ impl Columns {
     }
 
     fn key_list(&mut self, parser: &mut Parser<'_>) -> Result<(), QueryError> {
-        // NOT ENFORCED and the like are not ours: a key is always enforced.
         parser.expect_token(&Token::LParen)?;
         loop {
             let position = next_position(parser);
@@ -100,6 +109,7 @@ impl Columns {
             }
         }
         parser.expect_token(&Token::RParen)?;
+        not_enforced(parser);
         Ok(())
     }
 
@@ -111,8 +121,10 @@ impl Columns {
     fn watermark(&self, parser: &mut Parser<'_>) -> Result<Watermark, QueryError> {
         let position = next_position(parser);
         let column = identifier(parser)?;
-        let place = self.place(&column, position)?;
-        if !matches!(self.columns[place].data_type, datafusion::arrow::datatypes::DataType::Timestamp(..)) {
+        let is_computed = self.computed.iter().any(|computed| computed.column.name == column);
+        if !is_computed
+            && !matches!(self.columns[self.place(&column, position)?].data_type, DataType::Timestamp(..))
+        {
             let message = format!("a watermark needs a TIMESTAMP column, \"{column}\" is not one");
             return Err(QueryError::invalid(message).at(position));
         }
@@ -127,6 +139,39 @@ impl Columns {
         })?;
         Ok(Watermark { column, delay_us })
     }
+}
+
+/// `NOT ENFORCED` behind a key, as Flink wants it: a key of ours holds anyway.
+fn not_enforced(parser: &mut Parser<'_>) {
+    let _ = parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]);
+}
+
+/// `METADATA [FROM 'what'] [VIRTUAL]`, behind the first word.
+fn metadata(parser: &mut Parser<'_>, column: &str) -> Result<ColumnFrom, QueryError> {
+    let position = next_position(parser);
+    let what = match parser.parse_keyword(Keyword::FROM) {
+        true => parser.parse_literal_string()?,
+        false => column.to_owned(),
+    };
+    let _ = word(parser, "VIRTUAL");
+    let unknown = || {
+        let message = format!(
+            "there is no METADATA '{what}': it is 'key', 'key.{column}' (a field of a JSON key), 'header.NAME', \
+             'partition', 'offset' or 'timestamp'"
+        );
+        QueryError::invalid(message).at(position)
+    };
+    Ok(match what.as_str() {
+        "key" => ColumnFrom::Key,
+        "partition" => ColumnFrom::Partition,
+        "offset" => ColumnFrom::Offset,
+        "timestamp" => ColumnFrom::Timestamp,
+        other => match other.split_once('.') {
+            Some(("header" | "headers", name)) if !name.is_empty() => ColumnFrom::Header(name.to_owned()),
+            Some(("key", field)) if field == column => ColumnFrom::KeyField,
+            _ => return Err(unknown()),
+        },
+    })
 }
 
 fn delay_us(expression: &Expr, column: &str) -> Option<i64> {

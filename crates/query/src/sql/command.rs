@@ -1,10 +1,10 @@
 //! One statement as a command, and the parser's entry points.
 
-use datafusion::sql::sqlparser::ast::{Query, Statement};
+use datafusion::sql::sqlparser::ast::{ExprWithAlias, Query, Statement};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
-use pluvio_catalog::{SinkDef, StreamDef, TableDef, UnknownKey};
+use pluvio_catalog::{SinkDef, StartAt, StreamDef, TableDef, UnknownKey};
 use pluvio_foundation::limits::SQL_BYTES_MAX;
 
 use super::{create, other, rewrite::rewrite};
@@ -16,7 +16,7 @@ const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 #[derive(Debug)]
 pub enum Command {
     /// CREATE STREAM.
-    CreateStream(StreamDef),
+    CreateStream(Box<CreateStream>),
     /// CREATE TABLE.
     CreateTable(TableDef),
     /// CREATE MATERIALIZED VIEW.
@@ -32,12 +32,21 @@ pub enum Command {
     },
     /// COPY table FROM 'file'.
     Copy(Copy),
-    /// ALTER JOB … SET ( … ).
-    AlterJob(AlterJob),
+    /// ALTER JOB, ALTER MATERIALIZED VIEW.
+    AlterJob(Box<AlterJob>),
     /// FLUSH.
     Flush,
     /// Anything that DataFusion plans.
     Sql(Box<Statement>),
+}
+
+/// CREATE STREAM.
+#[derive(Debug)]
+pub struct CreateStream {
+    /// The stream; the types of computed columns are not known yet.
+    pub stream: StreamDef,
+    /// The file that has the schema of its values, and where it is named.
+    pub schema_file: Option<(String, Position)>,
 }
 
 /// CREATE MATERIALIZED VIEW.
@@ -53,14 +62,10 @@ pub struct CreateView {
     pub query_start: Position,
     /// EMIT ON WINDOW CLOSE.
     pub emit_on_window_close: bool,
-    /// `retention`, in milliseconds.
-    pub retention_ms: Option<i64>,
-    /// `retention_bytes`.
-    pub retention_bytes: Option<u64>,
-    /// `trigger`, in milliseconds.
-    pub trigger_ms: Option<u64>,
-    /// `unknown_key`.
-    pub unknown_key: UnknownKey,
+    /// Its options.
+    pub options: ViewOptions,
+    /// `start`.
+    pub start: Option<StartAt>,
 }
 
 /// COPY table FROM 'file'.
@@ -82,13 +87,50 @@ pub struct Copy {
     pub null: Option<String>,
 }
 
-/// ALTER JOB … SET ( … ).
+/// ALTER JOB, ALTER MATERIALIZED VIEW.
 #[derive(Debug)]
 pub struct AlterJob {
     /// The view.
     pub name: String,
+    /// What is to become of it.
+    pub change: JobChange,
+}
+
+/// A change of a running view.
+#[derive(Debug)]
+pub enum JobChange {
+    /// SET ( … ): what is given changes.
+    Set(ViewOptions),
+    /// PAUSE.
+    Pause,
+    /// RESUME.
+    Resume,
+    /// RESTART [FROM …]: it forgets what it has and reads again.
+    Restart(Option<StartAt>),
+    /// AS query: another query from here on.
+    Query {
+        /// The query.
+        query: Box<Query>,
+        /// Its text.
+        text: String,
+        /// Where its text begins.
+        start: Position,
+    },
+}
+
+/// What a view may be told; `None` if it is not.
+#[derive(Debug, Default)]
+pub struct ViewOptions {
+    /// `retention`, in milliseconds.
+    pub retention_ms: Option<i64>,
+    /// `retention_bytes`.
+    pub retention_bytes: Option<u64>,
     /// `trigger`, in milliseconds.
     pub trigger_ms: Option<u64>,
+    /// `parallelism`.
+    pub parallelism: Option<u32>,
+    /// `unknown_key`.
+    pub unknown_key: Option<UnknownKey>,
 }
 
 /// A command and the text it came from.
@@ -141,11 +183,20 @@ pub fn parse_query(sql: &str) -> Result<Box<Query>, QueryError> {
     Ok(text.parser().parse_query()?)
 }
 
+/// Parses the text of a single expression.
+///
+/// # Errors
+/// The first mistake, with its line and column.
+pub fn parse_expression(sql: &str) -> Result<ExprWithAlias, QueryError> {
+    let text = Text::new(sql)?;
+    Ok(text.parser().parse_expr_with_alias()?)
+}
+
 impl Parsed {
     /// A definition carries the statement that made it.
     fn remember_text(&mut self) {
         match &mut self.command {
-            Command::CreateStream(d) => d.sql.clone_from(&self.sql),
+            Command::CreateStream(d) => d.stream.sql.clone_from(&self.sql),
             Command::CreateTable(d) => d.sql.clone_from(&self.sql),
             Command::CreateSink(d) => d.sql.clone_from(&self.sql),
             _ => {}
@@ -156,7 +207,7 @@ impl Parsed {
 fn statement(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<(Command, bool), QueryError> {
     match create::parse(parser, text)? {
         Some(command) => Ok(command),
-        None => match other::parse(parser)? {
+        None => match other::parse(parser, text)? {
             Some(command) => Ok(command),
             None => Ok((Command::Sql(Box::new(parser.parse_statement()?)), false)),
         },

@@ -1,19 +1,22 @@
 //! CREATE and DROP of streams, tables, materialized views and sinks.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
-use pluvio_catalog::{DecodePolicy, FormatDef, SinkDef, SinkTarget, StreamDef, TableDef, UnknownKey};
-use pluvio_foundation::limits::PARTITIONS_PER_TOPIC_MAX;
+use pluvio_catalog::{ColumnFrom, SinkDef, SinkTarget, StartAt, TableDef, UnknownKey};
 
 use super::Options;
 use super::columns::Columns;
-use super::command::{Command, CreateView, Text, identifier, next_position, word};
+use super::command::{Command, CreateView, Text, ViewOptions, identifier, next_position, word};
 use super::kafka;
 use super::rewrite::emit_on_window_close;
+use super::stream::stream;
 use crate::QueryError;
 
-const IDLE_TIMEOUT_MS: i64 = 5_000;
+/// Most threads that decode events for one view.
+const PARALLELISM_MAX: u32 = 256;
+const START: &str =
+    "it is 'earliest', 'latest', a time as '2026-01-31T12:00:00Z', or 'offsets 10, 20' by partition";
 
 /// The statement at hand, if it is one of these, and whether it is lenient.
 pub fn parse(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<Option<(Command, bool)>, QueryError> {
@@ -31,7 +34,7 @@ pub fn parse(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<Option<(Command
     }
     let kind = parser.peek_nth_token(1).token.to_string().to_lowercase();
     let create: fn(&mut Parser<'_>, &Text<'_>, String) -> Result<Command, QueryError> = match kind.as_str() {
-        "stream" | "source" => stream,
+        "stream" | "source" => |parser, _, name| stream(parser, name),
         "table" => table,
         "materialized" => view,
         "sink" => sink,
@@ -71,70 +74,9 @@ fn drop(parser: &mut Parser<'_>) -> Result<Option<(Command, bool)>, QueryError> 
     Ok(Some((Command::Drop { kind, name }, lenient)))
 }
 
-fn stream(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command, QueryError> {
-    let columns = Columns::parse(parser)?;
-    let at_options = next_position(parser);
-    let mut options = Options::parse(parser)?;
-    let format = format(&mut options)?;
-    let on_error = options.value("on_error", |text| match text {
-        "dead_letter" => Ok(DecodePolicy::DeadLetter),
-        "null" => Ok(DecodePolicy::Null),
-        _ => Err("it is 'dead_letter' or 'null'"),
-    })?;
-    let partitions = options.value("partitions", |text| match text.parse() {
-        Ok(count @ 1..=PARTITIONS_PER_TOPIC_MAX) => Ok(count),
-        _ => Err(format!("it is a number from 1 to {PARTITIONS_PER_TOPIC_MAX}")),
-    })?;
-    if format == FormatDef::Raw
-        && (columns.columns.len() != 1 || columns.columns[0].data_type != DataType::Utf8)
-    {
-        let message = "format = 'raw' needs exactly one column, of type VARCHAR: the event's text";
-        return Err(QueryError::invalid(message).at(at_options));
-    }
-    let stream = StreamDef {
-        topic: options.text("topic").unwrap_or_else(|| name.clone()),
-        name,
-        columns: columns.columns,
-        partitions: partitions.unwrap_or(0),
-        format,
-        on_error: on_error.unwrap_or(DecodePolicy::DeadLetter),
-        require: options
-            .value("require", |text| crate::functions::check_regex(text).map(|()| text.to_owned()))?,
-        watermark: columns.watermark,
-        processing_time: columns.processing_time,
-        idle_timeout_ms: duration(&mut options, "idle_timeout")?.unwrap_or(IDLE_TIMEOUT_MS),
-        retention_ms: duration(&mut options, "retention")?,
-        retention_bytes: options.bytes("retention_bytes")?,
-        kafka: kafka::source(&mut options)?.map(Box::new),
-        sql: String::new(),
-    };
-    options.finish()?;
-    if stream.kafka.is_some()
-        && (stream.retention_ms.is_some() || stream.retention_bytes.is_some() || partitions.is_some())
-    {
-        let message = "the topic of a stream with connector = 'kafka' is not ours: its partitions and \
-                       retention are set where it is";
-        return Err(QueryError::invalid(message).at(at_options));
-    }
-    if stream.require.is_some() && stream.format != FormatDef::Raw {
-        return Err(QueryError::invalid("the option \"require\" goes with format = 'raw'").at(at_options));
-    }
-    if !columns.key.is_empty() {
-        return Err(QueryError::invalid("a stream has no primary key: use CREATE TABLE for rows by key"));
-    }
-    Ok(Command::CreateStream(stream))
-}
-
-pub(super) fn format(options: &mut Options) -> Result<FormatDef, QueryError> {
-    let delimiter = options.value("delimiter", single_char)?;
-    let null = options.text("null");
-    let format = options.value("format", |text| match text {
-        "json" => Ok(FormatDef::Json),
-        "csv" => Ok(FormatDef::Csv { delimiter: delimiter.unwrap_or(','), null: null.clone() }),
-        "raw" => Ok(FormatDef::Raw),
-        _ => Err("it is 'json', 'csv' or 'raw'"),
-    })?;
-    Ok(format.unwrap_or(FormatDef::Json))
+/// The options of format = 'csv'.
+pub(super) fn csv(options: &mut Options) -> Result<(Option<char>, Option<String>), QueryError> {
+    Ok((options.value("delimiter", single_char)?, options.text("null")))
 }
 
 /// One character, or `\t`.
@@ -147,7 +89,7 @@ pub fn single_char(text: &str) -> Result<char, &'static str> {
     }
 }
 
-fn duration(options: &mut Options, name: &'static str) -> Result<Option<i64>, QueryError> {
+pub(super) fn duration(options: &mut Options, name: &'static str) -> Result<Option<i64>, QueryError> {
     Ok(options.duration_ms(name)?.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)))
 }
 
@@ -157,8 +99,11 @@ fn table(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command,
         let message = format!("the table \"{name}\" needs a PRIMARY KEY, for instance id BIGINT PRIMARY KEY");
         return Err(QueryError::invalid(message));
     }
-    if columns.processing_time.is_some() {
-        return Err(QueryError::invalid("PROCTIME() belongs to CREATE STREAM"));
+    if columns.processing_time.is_some() || !columns.computed.is_empty() {
+        return Err(QueryError::invalid("computed columns belong to CREATE STREAM"));
+    }
+    if columns.from.iter().any(|from| *from != ColumnFrom::Value) {
+        return Err(QueryError::invalid("METADATA belongs to CREATE STREAM: a table has no events"));
     }
     if columns.watermark.is_some() {
         return Err(QueryError::invalid("a table has no watermark: that belongs to CREATE STREAM"));
@@ -173,19 +118,12 @@ fn table(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command,
 
 fn view(parser: &mut Parser<'_>, text: &Text<'_>, name: String) -> Result<Command, QueryError> {
     let mut options = Options::parse(parser)?;
-    let retention_ms = duration(&mut options, "retention")?;
-    let retention_bytes = options.bytes("retention_bytes")?;
-    let trigger_ms = options.duration_ms("trigger")?;
-    let unknown_key = options.value("unknown_key", |text| match text {
-        "drop" => Ok(UnknownKey::Drop),
-        "dead_letter" => Ok(UnknownKey::DeadLetter),
-        _ => Err("it is 'drop' or 'dead_letter'"),
-    })?;
+    let start = options.value("start", start_at)?;
+    let view_options = view_options(&mut options)?;
     options.finish()?;
     parser.expect_keyword(Keyword::AS)?;
     let query_start = next_position(parser);
-    let query = parser.parse_query()?;
-    let query_text = text.sql[text.offset(query_start)..text.offset_before(parser)].to_owned();
+    let (query, query_text) = query(parser, text)?;
     let emit_on_window_close = parser.consume_token(&emit_on_window_close());
     if !emit_on_window_close && word(parser, "emit") {
         return Err(QueryError::invalid("expected EMIT ON WINDOW CLOSE").at(next_position(parser)));
@@ -196,11 +134,47 @@ fn view(parser: &mut Parser<'_>, text: &Text<'_>, name: String) -> Result<Comman
         query_text,
         query_start,
         emit_on_window_close,
-        retention_ms,
-        retention_bytes,
-        trigger_ms,
-        unknown_key: unknown_key.unwrap_or_default(),
+        options: view_options,
+        start,
     }))
+}
+
+/// The query that stands here, and its text.
+pub fn query(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<(Box<Query>, String), QueryError> {
+    let start = next_position(parser);
+    let query = parser.parse_query()?;
+    Ok((query, text.sql[text.offset(start)..text.offset_before(parser)].to_owned()))
+}
+
+/// The options of a view that may change while it runs.
+pub fn view_options(options: &mut Options) -> Result<ViewOptions, QueryError> {
+    Ok(ViewOptions {
+        retention_ms: duration(options, "retention")?,
+        retention_bytes: options.bytes("retention_bytes")?,
+        trigger_ms: options.duration_ms("trigger")?,
+        parallelism: options.value("parallelism", |text| match text.parse() {
+            Ok(threads @ 1..=PARALLELISM_MAX) => Ok(threads),
+            _ => Err(format!("it is a number of threads from 1 to {PARALLELISM_MAX}")),
+        })?,
+        unknown_key: options.value("unknown_key", |text| match text {
+            "drop" => Ok(UnknownKey::Drop),
+            "dead_letter" => Ok(UnknownKey::DeadLetter),
+            _ => Err("it is 'drop' or 'dead_letter'"),
+        })?,
+    })
+}
+
+/// Where reading begins, in words.
+pub fn start_at(text: &str) -> Result<StartAt, &'static str> {
+    if let Some(offsets) = text.strip_prefix("offsets ") {
+        let offsets = offsets.split(',').map(|offset| offset.trim().parse::<i64>().ok().filter(|o| *o >= 0));
+        return offsets.collect::<Option<_>>().map(StartAt::Offsets).ok_or(START);
+    }
+    match text {
+        "earliest" => Ok(StartAt::Earliest),
+        "latest" => Ok(StartAt::Latest),
+        _ => pluvio_formats::parse_timestamp(text).map(|us| StartAt::Time(us.div_euclid(1000))).ok_or(START),
+    }
 }
 
 fn sink(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command, QueryError> {

@@ -9,7 +9,7 @@ use pluvio_catalog::{
 
 use super::Options;
 use super::command::{Command, identifier, next_position};
-use super::create::format;
+use super::create::{csv, start_at};
 use crate::QueryError;
 
 const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
@@ -17,10 +17,9 @@ const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 /// The cluster of a stream; `None` if its topic is in our own log.
 pub fn source(options: &mut Options) -> Result<Option<KafkaSourceDef>, QueryError> {
     let cluster = cluster(options)?;
-    let start = options.value("start", |text| match text {
-        "earliest" => Ok(StartAt::Earliest),
-        "latest" => Ok(StartAt::Latest),
-        _ => Err("it is 'earliest' or 'latest'"),
+    let start = options.value("start", |text| match start_at(text) {
+        Ok(StartAt::Time(_)) => Err("a time belongs to a stream whose topic is ours"),
+        other => other,
     })?;
     match (cluster, start) {
         (Some(cluster), start) => Ok(Some(KafkaSourceDef { cluster, start: start.unwrap_or_default() })),
@@ -36,7 +35,12 @@ pub fn sink(parser: &mut Parser<'_>, name: String) -> Result<Command, QueryError
     let mut options = Options::parse(parser)?;
     let cluster = cluster(&mut options)?;
     let topic = options.text("topic");
-    let format = format(&mut options)?;
+    let (delimiter, null) = csv(&mut options)?;
+    let format = options.value("format", |text| match text {
+        "json" => Ok(FormatDef::Json),
+        "csv" => Ok(FormatDef::Csv { delimiter: delimiter.unwrap_or(','), null: null.clone() }),
+        _ => Err("it is 'json' or 'csv'"),
+    })?;
     let key = options.text("key");
     let delivery = options.value("delivery", |text| match text {
         "exactly_once" => Ok(Delivery::ExactlyOnce),
@@ -53,10 +57,13 @@ pub fn sink(parser: &mut Parser<'_>, name: String) -> Result<Command, QueryError
     };
     let kafka = cluster.ok_or_else(|| missing("connector = 'kafka'"))?;
     let topic = topic.ok_or_else(|| missing("a topic"))?;
-    if format == FormatDef::Raw {
-        return Err(QueryError::invalid("a sink writes format = 'json' or 'csv'").at(at_options));
-    }
-    let target = KafkaSinkDef { kafka, topic, format, key, delivery: delivery.unwrap_or_default() };
+    let target = KafkaSinkDef {
+        kafka,
+        topic,
+        format: format.unwrap_or(FormatDef::Json),
+        key,
+        delivery: delivery.unwrap_or_default(),
+    };
     Ok(Command::CreateSink(SinkDef {
         name,
         from,

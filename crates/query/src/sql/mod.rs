@@ -10,8 +10,12 @@ mod kafka;
 mod options;
 mod other;
 mod rewrite;
+mod stream;
 mod types;
 
-pub use command::{AlterJob, Command, Copy, CreateView, Parsed, parse, parse_query};
+pub use command::{
+    AlterJob, Command, Copy, CreateStream, CreateView, JobChange, Parsed, ViewOptions, parse,
+    parse_expression, parse_query,
+};
 pub use options::Options;
 pub(crate) use types::sql_name;

@@ -48,6 +48,12 @@ impl Options {
         self.values.get(name).map(|(value, _)| value.clone())
     }
 
+    /// The text of an option and where it stands.
+    pub fn placed(&mut self, name: &'static str) -> Option<(String, Position)> {
+        self.asked.push(name);
+        self.values.get(name).cloned()
+    }
+
     /// An option read by `parse`, whose error is put where the option stands.
     pub fn value<T, E: std::fmt::Display>(
         &mut self,

@@ -1,22 +1,25 @@
-//! COPY, ALTER JOB, FLUSH and SHOW.
+//! COPY, ALTER JOB, FLUSH, EXPLAIN of views and SHOW.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
+use pluvio_catalog::StartAt;
 
 use super::Options;
-use super::command::{AlterJob, Command, Copy, identifier, next_position, parse as parse_text, word};
-use super::create::single_char;
+use super::command::{
+    AlterJob, Command, Copy, JobChange, Text, identifier, next_position, parse as parse_text, word,
+};
+use super::create::{query, single_char, start_at, view_options};
 use crate::QueryError;
 
 /// The statement at hand, if it is one of these.
-pub fn parse(parser: &mut Parser<'_>) -> Result<Option<(Command, bool)>, QueryError> {
+pub fn parse(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<Option<(Command, bool)>, QueryError> {
     let is =
         |n: usize, expected: &str| parser.peek_nth_token(n).token.to_string().eq_ignore_ascii_case(expected);
     if is(0, "copy") {
         return copy(parser).map(|command| Some((command, false)));
     }
-    if is(0, "alter") && is(1, "job") {
-        return alter_job(parser).map(|command| Some((command, false)));
+    if is(0, "alter") && (is(1, "job") || is(1, "materialized")) {
+        return alter_job(parser, text).map(|command| Some((command, false)));
     }
     if is(0, "flush") {
         parser.next_token();
@@ -57,15 +60,45 @@ fn copy(parser: &mut Parser<'_>) -> Result<Command, QueryError> {
     Ok(Command::Copy(copy))
 }
 
-fn alter_job(parser: &mut Parser<'_>) -> Result<Command, QueryError> {
+fn alter_job(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<Command, QueryError> {
     parser.next_token();
-    parser.next_token();
+    if word(parser, "materialized") {
+        parser.expect_keyword(Keyword::VIEW)?;
+    } else {
+        parser.next_token();
+    }
     let name = identifier(parser)?;
-    parser.expect_keyword(Keyword::SET)?;
-    let mut options = Options::parse_list(parser)?;
-    let trigger_ms = options.duration_ms("trigger")?;
-    options.finish()?;
-    Ok(Command::AlterJob(AlterJob { name, trigger_ms }))
+    let at = next_position(parser);
+    let change = if word(parser, "pause") {
+        JobChange::Pause
+    } else if word(parser, "resume") {
+        JobChange::Resume
+    } else if word(parser, "restart") {
+        JobChange::Restart(restart_from(parser)?)
+    } else if parser.parse_keyword(Keyword::AS) {
+        let start = next_position(parser);
+        let (query, text) = query(parser, text)?;
+        JobChange::Query { query, text, start }
+    } else if parser.parse_keyword(Keyword::SET) {
+        let mut options = Options::parse_list(parser)?;
+        let changed = view_options(&mut options)?;
+        options.finish()?;
+        JobChange::Set(changed)
+    } else {
+        let message = "expected PAUSE, RESUME, RESTART [FROM '…'], SET (…) or AS query";
+        return Err(QueryError::invalid(message).at(at));
+    };
+    Ok(Command::AlterJob(Box::new(AlterJob { name, change })))
+}
+
+/// `FROM 'earliest'` and the like.
+fn restart_from(parser: &mut Parser<'_>) -> Result<Option<StartAt>, QueryError> {
+    if !parser.parse_keyword(Keyword::FROM) {
+        return Ok(None);
+    }
+    let at = next_position(parser);
+    let text = parser.parse_literal_string()?;
+    start_at(&text).map(Some).map_err(|e| QueryError::invalid(format!("RESTART FROM '{text}': {e}")).at(at))
 }
 
 /// `EXPLAIN [ANALYZE] MATERIALIZED VIEW name`: its operators.

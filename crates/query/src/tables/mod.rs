@@ -3,6 +3,7 @@
 //! system's own tables.
 
 mod append;
+mod changes;
 mod keyed;
 mod lake;
 mod resolve;

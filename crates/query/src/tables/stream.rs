@@ -14,12 +14,14 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use futures::StreamExt;
 use pluvio_catalog::StreamDef;
 use pluvio_foundation::ErrorKind;
 
+use super::changes::Standing;
 use crate::QueryError;
 use crate::define::blocking;
-use crate::source::{StreamDecoder, with_processing_time};
+use crate::source::{Decoded, StreamDecoder, with_processing_time};
 use crate::sources::{Sources, StreamPartition, StreamTopic};
 
 const READ_BYTES: usize = 4 << 20;
@@ -72,19 +74,30 @@ impl TableProvider for StreamProvider {
         let (topic, partitions) = blocking(open).await?;
         let scan = |partition| -> Arc<dyn PartitionStream> {
             Arc::new(PartitionScan {
+                sources: Arc::clone(&self.sources),
                 stream: Arc::clone(&self.stream),
                 schema: Arc::clone(&schema),
                 topic: Arc::clone(&topic),
                 partition,
             })
         };
-        let scans = partitions.into_iter().map(scan).collect();
+        let scans = match self.stream.has_changes() {
+            false => partitions.into_iter().map(scan).collect(),
+            true => {
+                let (sources, stream) = (Arc::clone(&self.sources), Arc::clone(&self.stream));
+                vec![
+                    Arc::new(ChangesScan { sources, stream, schema: Arc::clone(&schema), topic, partitions })
+                        as Arc<dyn PartitionStream>,
+                ]
+            }
+        };
         let exec = StreamingTableExec::try_new(Arc::clone(&schema), scans, projection, [], false, limit)?;
         Ok(Arc::new(exec))
     }
 }
 
 struct PartitionScan {
+    sources: Arc<Sources>,
     stream: Arc<StreamDef>,
     schema: SchemaRef,
     /// Kept open while it is read.
@@ -104,20 +117,55 @@ impl PartitionStream for PartitionScan {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let scan = Scan {
-            stream: Arc::clone(&self.stream),
-            decoder: StreamDecoder::new(&self.stream),
-            _topic: Arc::clone(&self.topic),
-            partition: Arc::clone(&self.partition),
-            next: self.partition.start_offset(),
-            end: self.partition.newest_offset(),
-        };
-        scan.partition.go_on(scan.next);
+        let scan = Scan::new(&self.sources, &self.stream, &self.topic, &self.partition);
         let batches = futures::stream::unfold(scan, |mut scan| async move {
-            let rows = scan.rows().await.transpose()?;
-            Some((rows.map_err(Into::into), scan))
+            let rows = scan.next().await.transpose()?;
+            Some((rows.and_then(|decoded| scan.readable(decoded.rows)).map_err(Into::into), scan))
         });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
+    }
+}
+
+/// A stream of changes: what all its events come to.
+struct ChangesScan {
+    sources: Arc<Sources>,
+    stream: Arc<StreamDef>,
+    schema: SchemaRef,
+    topic: Arc<StreamTopic>,
+    partitions: Vec<Arc<dyn StreamPartition>>,
+}
+
+impl std::fmt::Debug for ChangesScan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "changes of {}", self.stream.topic)
+    }
+}
+
+impl PartitionStream for ChangesScan {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let scan = |partition| Scan::new(&self.sources, &self.stream, &self.topic, partition);
+        let (scans, stream): (Vec<_>, _) = (self.partitions.iter().map(scan).collect(), self.stream.clone());
+        let rows = async move {
+            let mut standing = Standing::default();
+            let mut now = None;
+            for mut scan in scans {
+                while let Some(decoded) = scan.next().await? {
+                    let weights = decoded.weights.as_ref().map(|weights| weights.values().as_ref());
+                    standing.add(decoded.rows, weights, &stream.key)?;
+                }
+                now = Some(scan);
+            }
+            let (Some(rows), Some(scan)) = (standing.rows()?, now) else { return Ok(None) };
+            scan.readable(rows).map(Some)
+        };
+        let rows = futures::stream::once(rows).filter_map(|rows: std::result::Result<_, QueryError>| {
+            futures::future::ready(rows.map_err(Into::into).transpose())
+        });
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows))
     }
 }
 
@@ -132,8 +180,26 @@ struct Scan {
 }
 
 impl Scan {
-    /// The next rows; an error is the last thing it gives.
-    async fn rows(&mut self) -> std::result::Result<Option<RecordBatch>, QueryError> {
+    fn new(
+        sources: &Sources,
+        stream: &Arc<StreamDef>,
+        topic: &Arc<StreamTopic>,
+        partition: &Arc<dyn StreamPartition>,
+    ) -> Self {
+        let next = partition.start_offset();
+        partition.go_on(next);
+        Self {
+            stream: Arc::clone(stream),
+            decoder: StreamDecoder::new(stream, sources.functions()),
+            _topic: Arc::clone(topic),
+            partition: Arc::clone(partition),
+            next,
+            end: partition.newest_offset(),
+        }
+    }
+
+    /// The next events; an error is the last thing it gives.
+    async fn next(&mut self) -> std::result::Result<Option<Decoded>, QueryError> {
         if self.next >= self.end {
             return Ok(None);
         }
@@ -145,7 +211,14 @@ impl Scan {
         read.map(Some)
     }
 
-    async fn read(&mut self) -> std::result::Result<RecordBatch, QueryError> {
+    /// Rows as readers see them.
+    fn readable(&self, rows: RecordBatch) -> std::result::Result<RecordBatch, QueryError> {
+        let now_us = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now_us = now_us.map_or(0, |now| i64::try_from(now.as_micros()).unwrap_or(i64::MAX));
+        with_processing_time(&self.stream, rows, now_us)
+    }
+
+    async fn read(&mut self) -> std::result::Result<Decoded, QueryError> {
         let decoder = self.decoder.as_mut().map_err(|error| error.clone())?;
         let mut moved = self.partition.watch_end();
         while self.partition.end_offset() <= self.next {
@@ -156,8 +229,6 @@ impl Scan {
         let decoded = decoder.read(&*self.partition, self.next, self.end, READ_BYTES)?;
         // Nothing can be read here and never will be: the end of what there is.
         self.next = if decoded.next_offset > self.next { decoded.next_offset } else { self.end };
-        let now_us = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let now_us = now_us.map_or(0, |now| i64::try_from(now.as_micros()).unwrap_or(i64::MAX));
-        with_processing_time(&self.stream, decoded.rows, now_us)
+        Ok(decoded)
     }
 }

@@ -10,6 +10,7 @@ use pluvio_catalog::{Catalog, Column, Definition, ViewKind};
 use pluvio_eventlog::{EventLog, LogOptions};
 use pluvio_foundation::{Metrics, RealDisk, SystemClock, SystemRandom};
 use pluvio_keytables::{SpanRetention, Store, StoreOptions};
+use pluvio_query::functions::Functions;
 use pluvio_query::{
     EpochStatus, JobStatus, Jobs, Outcome, Platform, PlatformOptions, Progress, QueryError, ViewShape,
 };
@@ -54,6 +55,7 @@ impl Fixture {
             default_partitions: 1,
             lake_commit_interval_ms: 1_000,
             lake_commit_bytes: 1 << 20,
+            functions: Functions::default(),
         };
         let jobs =
             Arc::new(Remembered { catalog: catalog.clone(), store: store.clone(), jobs: Mutex::default() });

@@ -1,6 +1,9 @@
 //! CREATE, DROP and ALTER: storage first, then the catalog, then the engine. A
 //! crash in between leaves storage that the same statement finds again.
 
+mod alter;
+mod stream;
+
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
@@ -9,7 +12,7 @@ use pluvio_foundation::ErrorKind;
 
 use crate::plan::plan_continuous;
 use crate::session::{Outcome, Session};
-use crate::sql::{AlterJob, Command, CreateView, Parsed};
+use crate::sql::{Command, CreateView, Parsed};
 use crate::{Platform, QueryError, ViewShape};
 
 const RETENTION_BYTES: u64 = 64 << 20;
@@ -33,7 +36,7 @@ pub(crate) async fn change(session: &Session, parsed: Parsed) -> Result<&'static
     let tag = tag(&parsed.command);
     let result = match parsed.command {
         Command::Drop { kind, name } => drop(session, kind, &name).await,
-        Command::AlterJob(alter) => alter_job(session, &alter),
+        Command::AlterJob(change) => alter::alter(session, *change).await,
         command => {
             let definition = definition(session, command, &parsed.sql).await?;
             create(session.platform(), definition)
@@ -68,11 +71,8 @@ pub(crate) async fn definition(
     sql: &str,
 ) -> Result<Definition, QueryError> {
     match command {
-        Command::CreateStream(mut stream) => {
-            if stream.partitions == 0 {
-                stream.partitions = session.platform().options().default_partitions;
-            }
-            Ok(Definition::Stream(stream))
+        Command::CreateStream(create) => {
+            stream::definition(session, *create).await.map(|stream| Definition::Stream(stream))
         }
         Command::CreateTable(table) => {
             for place in &table.key {
@@ -92,19 +92,27 @@ async fn view_definition(session: &Session, view: CreateView, sql: &str) -> Resu
     let plan = plan_continuous(session.context(), view.query).await.map_err(|e| e.at(view.query_start))?;
     let shape = session.platform().jobs()?.shape(session.catalog(), &plan, view.emit_on_window_close);
     let ViewShape { columns, kind, reads } = shape.map_err(|e| e.at(view.query_start))?;
-    Ok(ViewDef {
+    let options = view.options;
+    let def = ViewDef {
         name: view.name,
         query: view.query_text,
         emit_on_window_close: view.emit_on_window_close,
         columns,
         kind,
         reads,
-        retention_ms: view.retention_ms,
-        retention_bytes: view.retention_bytes.unwrap_or(RETENTION_BYTES),
-        trigger_ms: view.trigger_ms,
-        unknown_key: view.unknown_key,
+        retention_ms: options.retention_ms,
+        retention_bytes: options.retention_bytes.unwrap_or(RETENTION_BYTES),
+        trigger_ms: options.trigger_ms,
+        start: view.start,
+        paused: false,
+        parallelism: options.parallelism,
+        unknown_key: options.unknown_key.unwrap_or_default(),
         sql: sql.to_owned(),
-    })
+    };
+    if let Some(start) = &def.start {
+        alter::check_start(session, &def, start)?;
+    }
+    Ok(def)
 }
 
 fn sink_definition(session: &Session, mut sink: SinkDef) -> Result<SinkDef, QueryError> {
@@ -219,18 +227,6 @@ async fn drop(session: &Session, kind: &'static str, name: &str) -> Result<(), Q
         if kind == "table" { Ok(store.drop_table(&gone)?) } else { jobs.forget(&gone) }
     })
     .await
-}
-
-fn alter_job(session: &Session, alter: &AlterJob) -> Result<(), QueryError> {
-    let catalog = session.catalog();
-    match catalog.get(&alter.name).as_deref() {
-        Some(Definition::View(view)) => {
-            let trigger_ms = alter.trigger_ms.or(view.trigger_ms);
-            catalog.replace(Definition::View(ViewDef { trigger_ms, ..view.clone() }))?;
-            Ok(())
-        }
-        _ => Err(QueryError::new(ErrorKind::NotFound, format!("there is no job \"{}\"", alter.name))),
-    }
 }
 
 /// Runs a blocking call off the async threads.
