@@ -88,6 +88,11 @@ def folder_mb(folder):
     return round(total / 2**20, 1)
 
 
+def metric(server, name, label=""):
+    """A number that the platform keeps of itself."""
+    return int(server.one("SELECT value FROM pluvio.metrics WHERE name = %s AND label = %s", (name, label)))
+
+
 def unwell(server):
     """What is wrong with the jobs: those that do not run or lag, and dead letters. Nothing if all is well."""
     jobs = server.sql("SELECT name, state, lag_events, error FROM pluvio.jobs WHERE state <> 'running' OR lag_events > 0")
@@ -107,7 +112,7 @@ def shown(value):
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, float):
-        return f"{value:,.2f}"
+        return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
