@@ -84,6 +84,12 @@ class Json:
         return batch(rows), count
 
 
+def lines_batch(lines):
+    """One record batch of these lines, without keys; (bytes, records)."""
+    rows = numpy.array(lines)
+    return batch(rows.view(numpy.uint8).reshape(len(lines), -1)), len(lines)
+
+
 def varints(numbers):
     """Zigzag varints of numbers from 0 to 8,191, as two columns, and which of their bytes are meant."""
     doubled = numbers * 2
@@ -103,6 +109,7 @@ def batch(rows):
     values, values_meant = varints(sizes)
     # Attributes and time delta, the offset, no key (-1), the value's size, the value, no headers.
     lengths, lengths_meant = varints(2 + offsets_meant.sum(axis=1) + 1 + values_meant.sum(axis=1) + sizes + 1)
+
     def constant(*numbers):
         return numpy.broadcast_to(numpy.array(numbers, dtype=numpy.uint8), (count, len(numbers)))
 
@@ -137,9 +144,10 @@ def read_answer(connection):
 
 
 class Sender:
-    """A connection that produces to one topic, with several requests on their way at once. It makes the topic."""
+    """A connection that produces to one topic, which it makes, with several requests on their way at once. What is
+    acknowledged is on the disk, unless `acks` is 1."""
 
-    def __init__(self, address, topic, partitions, acks=1):
+    def __init__(self, address, topic, partitions, acks=-1):
         host, port = address.split(":")
         self.topic, self.partitions, self.acks = topic, partitions, acks
         self.connection = socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS_MAX)
@@ -166,7 +174,7 @@ class Sender:
             self.connection.close()
 
     def send(self, partition, batch_and_count):
-        """Sends a batch; waits only if too many are on their way. `acks` is the sender's."""
+        """Sends a batch; waits only if too many are on their way."""
         records, count = batch_and_count
         with self.changed:
             self.changed.wait_for(lambda: len(self.waiting) < IN_FLIGHT_MAX or self.failure, ANSWER_SECONDS_MAX)

@@ -213,7 +213,7 @@ def pace(address, rate, seconds, partitions, answer):
     ads = Ads()
     per_tick = rate * TICK_MS // 1000
     times, late = [], []
-    with Sender(address, TOPIC, partitions) as sender:
+    with Sender(address, TOPIC, partitions, acks=1) as sender:
         begin = time.monotonic() + 0.1
         for tick in range(seconds * 1000 // TICK_MS):
             due = begin + tick * TICK_MS / 1000
