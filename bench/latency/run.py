@@ -83,7 +83,8 @@ def pace(address, args, seconds, picked, stop, answer):
             devices[-1] = PROBE if lane == 0 else devices[-1]
             batch = LAYOUT.encode({
                 "seq": digits(numpy.arange(first, first + per_tick), 9), "device": digits(devices, 4),
-                "value": digits(random.integers(0, 9_999, per_tick), 4), "unit": units[random.integers(0, len(UNITS), per_tick)]})
+                "value": digits(random.integers(0, 9_999, per_tick), 4),
+                "unit": units[random.integers(0, len(UNITS), per_tick)]})
             if lane == 0:
                 with picked:
                     picked[:] = [first + per_tick - 1, now]

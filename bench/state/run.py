@@ -48,32 +48,33 @@ def produce(server, count, keys_of, acks=-1):
     size = LAYOUT.records_max()
     with Sender(server.kafka, "events", PARTITIONS, acks) as sender:
         for turn, first in enumerate(range(0, count, size)):
-            sender.send(turn % PARTITIONS, LAYOUT.encode({"k": digits(keys_of(numpy.arange(first, min(first + size, count))), 10)}))
+            keys = keys_of(numpy.arange(first, min(first + size, count)))
+            sender.send(turn % PARTITIONS, LAYOUT.encode({"k": digits(keys, 10)}))
 
 
 def fill(server, args):
-    """Makes the view and waits until it has every event; how that went, in parts of its way."""
-    way, largest, disk, seen = [], 0.0, 0.0, 0
+    """Makes the view and waits until it has every event; how that went, in parts of its way, and what stopped it."""
+    way, largest, disk, seen, error = [], 0.0, 0.0, 0, None
     deadline = time.monotonic() + 60 * args.minutes_max
     with runs.Spent(server) as spent:
         server.sql(VIEW)
         with server.connect() as connection:
-            while seen < args.keys:
-                seen, error = connection.execute("SELECT rows_in, error FROM pluvio.jobs WHERE name = 'counted'").fetchone()
-                memory = runs.memory_mb(server)
-                largest = max(largest, memory["anonymous_mb"])
-                seconds = time.monotonic() - spent.began
-                if seen * PARTS // args.keys > len(way):
-                    disk = max(disk, runs.folder_mb(server.data))
-                    way.append({"share": round(seen / args.keys, 3), "seconds": round(seconds, 1), "rss_mb": memory["rss_mb"],
-                                "tables_mb": round(runs.metric(server, "tables_bytes") / 2**20, 1), "disk_mb": disk})
-                    print(f"{seen:>12,} of {args.keys:,} after {seconds:6.1f} s  {memory['rss_mb']:7.0f} MiB resident", flush=True)
-                if error or time.monotonic() > deadline:
-                    raise RuntimeError(f"{seen:,} of {args.keys:,} events after {seconds:.0f} s: {error or 'it takes too long'}")
+            while seen < args.keys and not error:
                 time.sleep(LOOK_SECONDS)
-    return {"seconds": spent.seconds, "cpu_seconds": spent.cpu_seconds, "keys_per_second": round(args.keys / spent.seconds),
-            "us_per_key": round(1e6 * spent.cpu_seconds / args.keys, 3), "anonymous_mb_max": largest, "disk_mb_max": disk,
-            "way": way, **runs.memory_mb(server)}
+                seen, error = connection.execute("SELECT rows_in, error FROM pluvio.jobs WHERE name = 'counted'").fetchone()
+                memory, seconds = runs.memory_mb(server), time.monotonic() - spent.began
+                largest = max(largest, memory["anonymous_mb"])
+                if time.monotonic() > deadline and seen < args.keys:
+                    error = error or f"took longer than {args.minutes_max} minutes"
+                if error or seen * PARTS // args.keys > len(way):
+                    disk = max(disk, runs.folder_mb(server.data))
+                    way.append({"share": round(seen / args.keys, 3), "seconds": round(seconds, 1), **memory,
+                                "tables_mb": round(runs.metric(server, "tables_bytes") / 2**20, 1), "disk_mb": disk})
+                    print(f"{seen:>12,} of {args.keys:,} after {seconds:6.1f} s  {memory['rss_mb']:7.0f} MiB resident",
+                          flush=True)
+    return {"error": error, "seconds": spent.seconds, "cpu_seconds": spent.cpu_seconds,
+            "keys_per_second": round(seen / spent.seconds), "us_per_key": round(1e6 * spent.cpu_seconds / max(seen, 1), 3),
+            "anonymous_mb_max": largest, "disk_mb_max": disk, "way": way, **runs.memory_mb(server)}
 
 
 def timed(server, query):
@@ -148,13 +149,35 @@ def restart(server, how, args, counts, random):
     if failed:
         raise failed[0]
     reached = found["first_count_seconds"] <= AIMS["restart_seconds_max"]
-    return {"how": how, "ending_seconds": ending, **found, "reached": reached, "right": bool(first == counts[known] or key == known),
-            **runs.memory_mb(server)}
+    return {"how": how, "ending_seconds": ending, **found, "reached": reached,
+            "right": bool(first == counts[known] or key == known), **runs.memory_mb(server)}
+
+
+def after_filling(server, args, body, wrong):
+    """The rows, changes of some, and the restarts."""
+    random, counts = numpy.random.default_rng(1), numpy.ones(args.keys, dtype=numpy.int32)
+    rows, body["count_seconds"] = timed(server, "SELECT count(*), sum(n) FROM counted")
+    if tuple(map(int, rows[0])) != (args.keys, args.keys):
+        wrong.append(f"{rows[0]} rows and events")
+    body["lookup_ms"], mistakes = look_up(server, counts, random.integers(0, args.keys, args.samples))
+    body["update"] = update(server, args, counts, random)
+    changed = numpy.flatnonzero(counts > 1)
+    mistakes += look_up(server, counts, random.choice(changed, min(args.samples, len(changed)), replace=False))[1]
+    if mistakes:
+        wrong.append(f"{mistakes} rows of {2 * args.samples} looked up")
+    body["memory"] = runs.memory_mb(server)
+    if problem := runs.unwell(server):
+        wrong.append(problem)
+    body["restarts"] = [restart(server, how, args, counts, random) for how in args.restarts.split(",") if how]
+    wrong += [f"after {each['how']}: a wrong row" for each in body["restarts"] if not each["right"]]
+    total = server.sql("SELECT count(*), sum(n) FROM counted")[0]
+    if tuple(map(int, total)) != (args.keys, int(counts.sum(dtype=numpy.int64))):
+        wrong.append(f"in the end {total}, not {args.keys, int(counts.sum(dtype=numpy.int64))}")
 
 
 def main():
     args = arguments()
-    wrong, random, counts = [], numpy.random.default_rng(1), numpy.ones(args.keys, dtype=numpy.int32)
+    wrong = []
     if args.keys % STEP == 0:
         sys.exit(f"--keys must not be a multiple of {STEP:,}")
     with runs.platform("state", *runs.options(memory_tables_bytes=args.tables_bytes)) as server:
@@ -163,25 +186,11 @@ def main():
         produce(server, args.keys, lambda index: (index * STEP) % args.keys)
         print(f"{args.keys:,} events in the topic after {time.monotonic() - began:.1f} s", flush=True)
         body = {"keys": args.keys, "tables_bytes": args.tables_bytes, "aims": AIMS, "fill": fill(server, args)}
-        rows, body["count_seconds"] = timed(server, "SELECT count(*), sum(n) FROM counted")
-        if tuple(map(int, rows[0])) != (args.keys, args.keys):
-            wrong.append(f"{rows[0]} rows and events")
-        body["lookup_ms"], mistakes = look_up(server, counts, random.integers(0, args.keys, args.samples))
-        body["update"] = update(server, args, counts, random)
-        print("updated", flush=True)
-        changed = numpy.flatnonzero(counts > 1)
-        more = look_up(server, counts, random.choice(changed, min(args.samples, len(changed)), replace=False))[1]
-        if mistakes or more:
-            wrong.append(f"{mistakes + more} rows of {2 * args.samples} looked up")
-        body["memory"] = runs.memory_mb(server)
-        if problem := runs.unwell(server):
-            wrong.append(problem)
-        body["restarts"] = [restart(server, how, args, counts, random) for how in args.restarts.split(",") if how]
-        wrong += [f"after {each['how']}: a wrong row" for each in body["restarts"] if not each["right"]]
-        total = server.sql("SELECT count(*), sum(n) FROM counted")[0]
-        if tuple(map(int, total)) != (args.keys, int(counts.sum(dtype=numpy.int64))):
-            wrong.append(f"in the end {total}, not {args.keys, int(counts.sum(dtype=numpy.int64))}")
-    show(body)
+        if body["fill"]["error"]:
+            wrong.append(f"filling: {body['fill']['error']}")
+        else:
+            after_filling(server, args, body, wrong)
+            show(body)
     runs.finish(args, "state", WHAT, body, wrong)
 
 

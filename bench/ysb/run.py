@@ -45,6 +45,9 @@ WHERE e.event_type = 'view'
 GROUP BY a.campaign_id, e.window_start"""
 
 
+SEEN = "SELECT window_start, sum(view_count), max(newest) FROM ysb GROUP BY window_start"
+
+
 def arguments():
     parser = runs.parser(__doc__, "ysb")
     parser.add_argument("--events", type=int, default=10_000_000, help="of the catch-up")
@@ -66,7 +69,8 @@ def prepare(server, ads):
     with server.connect() as connection:
         connection.execute(STREAM)
         connection.execute(TABLE)
-        connection.execute("INSERT INTO ads VALUES " + ", ".join(f"('{ad}', '{campaign}')" for ad, campaign in ads.campaign_of()))
+        rows = ", ".join(f"('{ad}', '{campaign}')" for ad, campaign in ads.campaign_of())
+        connection.execute(f"INSERT INTO ads VALUES {rows}")
 
 
 def difference(found, expected):
@@ -226,12 +230,12 @@ def pace(address, rate, seconds, partitions, answer):
 
 
 def watch(server, until, pause):
-    """Asks for the newest event and the views of each window until told to end; what was seen when, and the questions' times."""
+    """Asks for the newest event and each window's views until told to end; what was seen when, and the questions' times."""
     seen, took = [], []
     with server.connect() as connection:
         while not until():
             asked = time.time()
-            rows = connection.execute("SELECT window_start, sum(view_count), max(newest) FROM ysb GROUP BY window_start").fetchall()
+            rows = connection.execute(SEEN).fetchall()
             answered = time.time()
             took.append(1000 * (answered - asked))
             if rows:
