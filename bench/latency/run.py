@@ -1,6 +1,6 @@
 """Latency at a modest rate: from the moment a client sends an event until a reader sees its row.
 
-    python bench/latency/run.py [--rate 10000] [--seconds 15] [--trigger '1 ms'] [--views stateless,count,lookup] [--record]
+    python bench/latency/run.py [--rate 10000] [--seconds 30] [--trigger '1 ms'] [--views stateless,count,lookup] [--record]
 
 JSON events of about 200 bytes come through the Kafka door at a fixed rate, a small batch every few milliseconds. One view
 at a time is measured, each in a new platform: a filter and projection, a count per key, a lookup join with a table. After
@@ -55,7 +55,7 @@ KEPT = "retention = '200 ms', "
 def arguments():
     parser = runs.parser(__doc__, "latency")
     parser.add_argument("--rate", type=int, default=10_000, help="events a second")
-    parser.add_argument("--seconds", type=int, default=15, help="without, and then with the client that asks")
+    parser.add_argument("--seconds", type=int, default=30, help="without, and then with the client that asks")
     parser.add_argument("--trigger", default="1 ms", help="of the view; 1 ms is the least")
     parser.add_argument("--tick-ms", type=int, default=2, help="between two batches")
     parser.add_argument("--partitions", type=int, default=4)
