@@ -126,15 +126,14 @@ class Flink:
 
     name = "flink"
 
-    def __init__(self, folder, address, state, heap):
-        self.folder, self.address, self.state, self.heap = folder, address, state, heap
+    def __init__(self, folder, address, state, heap, place=HERE / "flink"):
+        """`place` has the folder sql and, unless it is Nexmark's own, src with what its tables need besides."""
+        self.folder, self.address, self.state, self.heap, self.place = folder, address, state, heap, place
         self.process = None
 
-    @staticmethod
-    def class_path():
-        """Flink's libraries and the classes of flink/src, fetched and compiled once."""
-        place = HERE / "flink"
-        pom = place / "pom.xml"
+    def class_path(self):
+        """Flink's libraries and the classes of the src folders, fetched and compiled once."""
+        pom = HERE / "flink/pom.xml"
         settings = HERE.parent.parent / "compat/clients/maven-settings.xml"
 
         def copy_libraries(folder):
@@ -143,6 +142,12 @@ class Flink:
                         "-DincludeScope=runtime", f"-DoutputDirectory={folder / 'libs'}"], cwd=folder, timeout=900)
 
         libraries = fetched(cache() / "nexmark-flink", copy_libraries, pom.read_text()) / "libs"
+        classes = [self.compiled(place, libraries) for place in dict.fromkeys((HERE / "flink", self.place))]
+        return ":".join([*map(str, classes), f"{libraries}/*"])
+
+    @staticmethod
+    def compiled(place, libraries):
+        """The folder with the classes of a place's src."""
         sources = sorted((place / "src").glob("*.java"))
 
         def compile_classes(folder):
@@ -150,8 +155,8 @@ class Flink:
             run_or_say([tool("javac", "default-jdk-headless"), "-nowarn", "-cp", f"{libraries}/*", "-d", folder, *sources],
                        timeout=120)
 
-        recipe = pom.read_text() + "".join(source.read_text() for source in sources)
-        return f"{fetched(cache() / 'nexmark-flink.classes', compile_classes, recipe)}:{libraries}/*"
+        recipe = (HERE / "flink/pom.xml").read_text() + "".join(source.read_text() for source in sources)
+        return fetched(cache() / f"{place.parent.name}-flink.classes", compile_classes, recipe)
 
     def start(self):
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -166,7 +171,7 @@ io.tmp.dirs: {self.folder}/tmp
         command = [tool("java", "default-jre-headless"), f"-Xmx{self.heap}", f"-Xms{self.heap}",
                    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                    *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED),
-                   "-cp", self.class_path(), "NexmarkFlink", config, HERE / "flink/sql",
+                   "-cp", self.class_path(), "NexmarkFlink", config, self.place / "sql",
                    f"KAFKA={self.address}", f"FOLDER={self.folder}"]
         with open(self.folder / "flink.log", "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
