@@ -244,6 +244,10 @@ impl Jobs for Engine {
         self.running.lock().values().flat_map(progress).collect()
     }
 
+    fn hurry(&self) {
+        self.running.lock().values().for_each(|running| running.graph.shared.hurry());
+    }
+
     fn operators(&self) -> Vec<OperatorStatus> {
         let of_view = |(view, stats): &(String, Arc<Vec<OperatorStats>>)| {
             stats.iter().enumerate().map(|(place, stats)| stats.status(view, place)).collect::<Vec<_>>()

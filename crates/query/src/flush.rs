@@ -31,6 +31,7 @@ pub(crate) async fn run(session: &Session) -> Result<Outcome, QueryError> {
     }
     let mut reached: HashMap<String, u64> = HashMap::new();
     loop {
+        jobs.hurry();
         let mut waiting = false;
         for progress in jobs.progress() {
             let of = (progress.graph.clone(), progress.stream.name.clone());

@@ -110,7 +110,8 @@ pub struct Progress {
     pub failed: Option<String>,
 }
 
-/// The engine, as the query layer sees it. All calls may block.
+/// The engine, as the query layer sees it. All calls may block. What is about
+/// running jobs only is refused by default.
 pub trait Jobs: Send + Sync {
     /// What the query would keep, or why it cannot run continuously.
     ///
@@ -141,19 +142,26 @@ pub trait Jobs: Send + Sync {
     ///
     /// # Errors
     /// Why it cannot.
-    fn check_change(&self, view: &ViewDef, plan: &LogicalPlan) -> Result<(), QueryError>;
+    fn check_change(&self, _view: &ViewDef, _plan: &LogicalPlan) -> Result<(), QueryError> {
+        Err(QueryError::unsupported(NO_JOBS))
+    }
 
     /// Lets these views forget all they have, and begins them again.
     ///
     /// # Errors
     /// Storage that cannot be removed.
-    fn restart(&self, views: &[String]) -> Result<(), QueryError>;
+    fn restart(&self, _views: &[String]) -> Result<(), QueryError> {
+        Err(QueryError::unsupported(NO_JOBS))
+    }
 
     /// All jobs.
     fn jobs(&self) -> Vec<JobStatus>;
 
     /// How far every group has come.
     fn progress(&self) -> Vec<Progress>;
+
+    /// Lets all jobs take what waits, without waiting for their triggers.
+    fn hurry(&self) {}
 
     /// The operators of all views.
     fn operators(&self) -> Vec<OperatorStatus>;
@@ -180,14 +188,6 @@ impl Jobs for NoJobs {
 
     fn forget(&self, _: &str) -> Result<(), QueryError> {
         Ok(())
-    }
-
-    fn check_change(&self, _: &ViewDef, _: &LogicalPlan) -> Result<(), QueryError> {
-        Err(QueryError::unsupported(NO_JOBS))
-    }
-
-    fn restart(&self, _: &[String]) -> Result<(), QueryError> {
-        Err(QueryError::unsupported(NO_JOBS))
     }
 
     fn jobs(&self) -> Vec<JobStatus> {

@@ -73,7 +73,19 @@ pub struct Shared {
     /// Nothing waits: no event, and no window that is due.
     pub settled: AtomicBool,
     stop: AtomicBool,
+    /// Somebody waits for what is there now: the trigger does not.
+    hurried: AtomicBool,
     wake: Notify,
+}
+
+impl Shared {
+    /// Lets the graph take what waits, without waiting for its trigger.
+    pub fn hurry(&self) {
+        if !self.settled.load(Ordering::Acquire) {
+            self.hurried.store(true, Ordering::Release);
+            self.wake.notify_one();
+        }
+    }
 }
 
 /// How far a graph has come.
@@ -204,6 +216,7 @@ impl Runner {
             distance: Mutex::default(),
             settled: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            hurried: AtomicBool::new(false),
             wake: Notify::new(),
         });
         Ok(Self {
@@ -291,7 +304,8 @@ impl Runner {
             return Ok(());
         }
         let since = self.clock.monotonic_us().saturating_sub(*last_start_us);
-        let full = waiting >= self.trigger_rows as u64 || self.behind;
+        let hurried = self.shared.hurried.swap(false, Ordering::AcqRel);
+        let full = waiting >= self.trigger_rows as u64 || self.behind || hurried;
         let pace_us = self.pace_us();
         if !full && !closing && !begins && since < pace_us {
             runtime.block_on(self.pause((pace_us - since).div_ceil(1000).min(50)));

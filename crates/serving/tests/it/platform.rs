@@ -148,6 +148,7 @@ pub fn job(name: &str, rows_in: u64, rows_out: u64) -> JobStatus {
         rows_in,
         rows_out,
         lag: 11,
+        done_percent: Some(98.5),
         latency_ms_p50: Some(12.5),
         latency_ms_p99: Some(40.0),
         trigger_ms: 100,
