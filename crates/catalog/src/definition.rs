@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use crate::KafkaDef;
+use crate::{FeedDef, KafkaDef};
 
 /// A column: its name, its Arrow type and whether it may be NULL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +130,9 @@ pub struct StreamDef {
     /// The cluster that has the topic; `None` for our own log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<Box<KafkaSourceDef>>,
+    /// What fills the topic besides producers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<Box<FeedDef>>,
     /// The statement that made it.
     pub sql: String,
 }

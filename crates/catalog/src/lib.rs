@@ -7,6 +7,7 @@
 
 mod definition;
 mod error;
+mod feed;
 mod kafka;
 mod store;
 
@@ -15,5 +16,9 @@ pub use definition::{
     StartAt, StreamDef, TableDef, UnknownKey, ViewDef, ViewKind, Watermark,
 };
 pub use error::CatalogError;
+pub use feed::{
+    FeedDef, FeedOptionError, FieldDef, FieldKind, FileStart, FilesDef, GeneratedField, GeneratorDef,
+    LINE_BYTES_MAX, LinesDef, Network,
+};
 pub use kafka::{KafkaDef, SaslDef, Secret, TlsDef};
 pub use store::Catalog;

@@ -106,6 +106,7 @@ fn stream(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command
         retention_ms: duration(&mut options, "retention")?,
         retention_bytes: options.bytes("retention_bytes")?,
         kafka: kafka::source(&mut options)?.map(Box::new),
+        feed: None,
         sql: String::new(),
     };
     options.finish()?;
