@@ -106,13 +106,12 @@ pub(crate) fn save<P: Serialize>(context: &Context, topic: &Topic, positions: P)
     let bytes = serde_json::to_vec(&file).map_err(|error| FeedError::Fault(error.to_string()))?;
     context.disk.replace(path, &bytes).map_err(|error| FeedError::io("write", path, error))?;
     for partition in &partitions {
-        hold(context, partition, Some(end_of(&file.ends, partition)));
+        hold(context, partition, None);
     }
     Ok(())
 }
 
-/// Keeps the events that the checkpoint does not know from being removed before
-/// the next one does.
+/// Keeps events that no checkpoint knows from being removed before one does.
 pub(crate) fn hold(context: &Context, partition: &Partition, from: Option<i64>) {
     partition.hold(&format!("feed:{}", context.spec.stream), from);
 }

@@ -22,6 +22,7 @@ pub(crate) enum Ended {
 
 /// Runs until the end.
 pub(crate) fn run(context: &Arc<Context>) {
+    let mut told = String::new();
     loop {
         let error = match catch_unwind(AssertUnwindSafe(|| attempt(context))) {
             Ok(Ok(Ended::Stopped)) => return,
@@ -29,14 +30,14 @@ pub(crate) fn run(context: &Arc<Context>) {
             Ok(Err(error)) => error,
             Err(panic) => FeedError::Fault(words(&*panic)),
         };
-        let stream = &context.spec.stream;
-        match &error {
-            FeedError::NoTopic { .. } => context.board.turn(FeedState::Waiting, Some(error.to_string())),
-            _ => {
-                tracing::warn!(%stream, %error, "a feed failed and is tried again");
-                context.board.turn(FeedState::Failed, Some(error.to_string()));
-            }
+        let text = error.to_string();
+        let is_waiting = matches!(error, FeedError::NoTopic { .. });
+        if !is_waiting && text != told {
+            tracing::warn!(stream = %context.spec.stream, %error, "a feed failed and is tried again");
+            told.clone_from(&text);
         }
+        let state = if is_waiting { FeedState::Waiting } else { FeedState::Failed };
+        context.board.turn(state, Some(text));
         if context.stop.wait(Duration::from_millis(context.options.retry_ms)) {
             return;
         }

@@ -1,5 +1,6 @@
 //! The topic that a feed fills.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,16 +8,17 @@ use pluvio_eventlog::{Partition, Topic};
 use pluvio_foundation::hash::kafka_key_hash;
 use pluvio_wire_kafka::Compression;
 use pluvio_wire_kafka::records::{BatchBuilder, HEADER_BYTES};
+use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::FeedError;
 use crate::context::Context;
+use crate::{FeedError, checkpoint};
 
 /// A batch is closed at this size.
 pub(crate) const BATCH_BYTES: usize = 256 << 10;
 /// Bytes of a record beside its value and the values of its headers: lengths,
 /// time, and the headers' names.
-const RECORD_BYTES: usize = 128;
+const RECORD_BYTES: usize = 64;
 /// Bytes of a mark beside the stream's name.
 const MARK_BYTES: usize = 128;
 
@@ -27,6 +29,8 @@ pub(crate) struct Target {
     partitions: Vec<Arc<Partition>>,
     /// Largest batch it takes.
     batch_bytes_max: usize,
+    /// Partitions that got events since the last checkpoint.
+    held: HashSet<i32>,
 }
 
 impl Target {
@@ -40,42 +44,78 @@ impl Target {
             return Err(FeedError::Compacted { topic: name.clone() });
         }
         let partitions = topic.partitions();
-        Ok(Self { topic, partitions, batch_bytes_max: config.max_message_bytes })
+        let batch_bytes_max = config.max_message_bytes;
+        Ok(Self { topic, partitions, batch_bytes_max, held: HashSet::new() })
     }
 
     /// The partition where everything with this key goes, as every client of
     /// Kafka places it.
-    pub fn partition_of(&self, key: &[u8]) -> Result<&Arc<Partition>, FeedError> {
+    pub fn partition_of(&self, key: &[u8]) -> Result<Arc<Partition>, FeedError> {
         self.partition(u64::from(kafka_key_hash(key)))
     }
 
     /// The partition of a turn, one after another.
-    pub fn partition(&self, turn: u64) -> Result<&Arc<Partition>, FeedError> {
+    pub fn partition(&self, turn: u64) -> Result<Arc<Partition>, FeedError> {
         let count = self.partitions.len().max(1) as u64;
         let place = usize::try_from(turn % count).unwrap_or(0);
-        self.partitions.get(place).ok_or_else(|| FeedError::NoTopic { topic: self.topic.name().to_owned() })
+        let partition = self.partitions.get(place).cloned();
+        partition.ok_or_else(|| FeedError::NoTopic { topic: self.topic.name().to_owned() })
     }
 
-    /// The size at which a batch is closed.
-    pub fn batch_bytes(&self) -> usize {
-        BATCH_BYTES.min(self.batch_bytes_max)
+    /// What the records of a batch may take together; a single one may take
+    /// more.
+    pub fn records_bytes(&self, context: &Context) -> usize {
+        BATCH_BYTES.min(self.batch_bytes_max).saturating_sub(Self::batch_bytes(context))
     }
 
-    /// What a record takes beside its value, at most, if its headers and the
-    /// stream's name have so many bytes.
-    pub fn record_bytes(headers_bytes: usize) -> usize {
-        RECORD_BYTES + MARK_BYTES + headers_bytes
+    /// What a batch takes beside its records, at most.
+    fn batch_bytes(context: &Context) -> usize {
+        HEADER_BYTES + MARK_BYTES + context.spec.stream.len()
+    }
+
+    /// What a record takes, at most, if its value and the values of its headers,
+    /// without the mark, have so many bytes.
+    pub fn record_bytes(value_bytes: usize, headers_bytes: usize) -> usize {
+        RECORD_BYTES + value_bytes + headers_bytes
     }
 
     /// The longest value that fits into a batch of its own.
     ///
     /// # Errors
     /// Not even an empty one does.
-    pub fn value_bytes_max(&self, headers_bytes: usize) -> Result<usize, FeedError> {
-        let taken = HEADER_BYTES + Self::record_bytes(headers_bytes);
+    pub fn value_bytes_max(&self, context: &Context, headers_bytes: usize) -> Result<usize, FeedError> {
+        let taken = Self::batch_bytes(context) + Self::record_bytes(0, headers_bytes);
         let room = self.batch_bytes_max.checked_sub(taken).filter(|room| *room > 0);
         let (topic, bytes_max) = (self.topic.name(), self.batch_bytes_max);
         room.ok_or_else(|| FeedError::SmallBatches { topic: topic.to_owned(), bytes_max })
+    }
+
+    /// Appends a marked batch. Until the next checkpoint knows of it, retention
+    /// leaves it where it is.
+    ///
+    /// # Errors
+    /// The log's.
+    pub fn append(
+        &mut self,
+        context: &Context,
+        partition: &Partition,
+        batch: Bytes,
+    ) -> Result<(), FeedError> {
+        if self.held.insert(partition.index()) {
+            checkpoint::hold(context, partition, Some(partition.end_offset()));
+        }
+        partition.append(batch)?;
+        Ok(())
+    }
+
+    /// Writes the checkpoint. `positions` hold everything that was appended.
+    ///
+    /// # Errors
+    /// The events could not be made durable, or the file not written.
+    pub fn save<P: Serialize>(&mut self, context: &Context, positions: P) -> Result<(), FeedError> {
+        checkpoint::save(context, &self.topic, positions)?;
+        self.held.clear();
+        Ok(())
     }
 }
 

@@ -68,7 +68,8 @@ pub struct LinesDef {
     pub connections_max: u32,
     /// Longest line, in bytes.
     pub line_bytes_max: u64,
-    /// After how long without a byte a connection is closed, in milliseconds.
+    /// After how long without a byte a connection is closed, in milliseconds; 0
+    /// for never.
     pub idle_timeout_ms: u64,
 }
 

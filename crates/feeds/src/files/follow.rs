@@ -6,7 +6,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use pluvio_catalog::{FileStart, FilesDef, LINE_BYTES_MAX};
-use pluvio_eventlog::Partition;
 use pluvio_wire_kafka::records::BatchBuilder;
 
 use super::book::{Book, FILE, POSITION, Positions};
@@ -25,6 +24,8 @@ use crate::target::{Target, Waiter, seal};
 const CHUNK_BYTES: usize = 256 << 10;
 /// Bytes of one file before others have their turn.
 const TURN_BYTES: u64 = 4 << 20;
+/// Digits of a position, at most.
+const POSITION_BYTES: usize = 20;
 /// How often files that are not followed are looked for under other names.
 const SWEEP_MS: u64 = 5_000;
 /// Most files kept open that a folder still shows.
@@ -46,9 +47,12 @@ pub(crate) struct Follow<'a> {
     swept_us: Option<u64>,
     saved_us: u64,
     is_saved: bool,
+    /// Whether the checkpoint must say something that no event says.
+    is_urgent: bool,
     has_more: bool,
-    /// What cannot be read, and why.
+    /// What is left out, and why: of what there is, and of what was to be read.
     left_out: Option<String>,
+    unreadable: Option<String>,
 }
 
 impl<'a> Follow<'a> {
@@ -80,8 +84,10 @@ impl<'a> Follow<'a> {
             swept_us: None,
             saved_us: context.clock.monotonic_us(),
             is_saved: false,
+            is_urgent: false,
             has_more: false,
             left_out: None,
+            unreadable: None,
         }))
     }
 
@@ -118,7 +124,7 @@ impl<'a> Follow<'a> {
         let count = self.sources.values().filter(|source| source.is_matched).count();
         let state = if self.sources.is_empty() { FeedState::Waiting } else { FeedState::Running };
         let source = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
-        self.context.board.show(state, source, self.left_out.clone());
+        self.context.board.show(state, source, self.left_out.clone().or(self.unreadable.clone()));
         Ok(())
     }
 
@@ -192,6 +198,7 @@ impl<'a> Follow<'a> {
     /// The log's.
     pub fn take(&mut self) -> Result<bool, FeedError> {
         self.has_more = false;
+        self.unreadable = None;
         // What was rotated away is older than what came in its place.
         let mut order: Vec<(bool, PathBuf, FileId)> = self
             .sources
@@ -213,8 +220,7 @@ impl<'a> Follow<'a> {
                 }
                 Turn::Gone => false,
                 Turn::Unreadable(error) => {
-                    self.left_out = Some(format!("{}: {error}", path.display()));
-                    self.context.board.turn(FeedState::Running, self.left_out.clone());
+                    self.unreadable = Some(format!("{}: {error}", path.display()));
                     true
                 }
             };
@@ -222,6 +228,9 @@ impl<'a> Follow<'a> {
                 self.sources.insert(id, source);
             } else {
                 self.book.put(source.entry().clone());
+            }
+            if std::mem::take(&mut self.is_urgent) {
+                self.save()?;
             }
         }
         self.close_some();
@@ -251,7 +260,8 @@ impl<'a> Follow<'a> {
                 }
                 // A file of another program that got the inode is none of ours.
                 Ok(Chunk::Anew) if !source.is_matched => return Ok(Turn::Gone),
-                Ok(Chunk::Anew) => {}
+                // No event says so as yet.
+                Ok(Chunk::Anew) => self.is_urgent = true,
                 Ok(Chunk::Elsewhere) => return Ok(Turn::Done),
                 Err(FeedError::Io { source: error, .. }) => return Ok(Turn::Unreadable(error)),
                 Err(error) => return Err(error),
@@ -263,9 +273,9 @@ impl<'a> Follow<'a> {
 
     /// Reads once and appends the lines. `is_over`: the last line needs no end.
     fn chunk(&mut self, source: &mut Source, is_over: bool) -> Result<Chunk, FeedError> {
-        let headers_bytes = source.first_path().len() + self.context.spec.stream.len() + 20;
+        let headers_bytes = source.first_path().len() + POSITION_BYTES;
         let limit = usize::try_from(LINE_BYTES_MAX).unwrap_or(usize::MAX);
-        let bytes_max = self.target.value_bytes_max(headers_bytes)?.min(limit);
+        let bytes_max = self.target.value_bytes_max(self.context, headers_bytes)?.min(limit);
         let now_us = self.now_us();
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut wanted = CHUNK_BYTES;
@@ -308,14 +318,14 @@ impl<'a> Follow<'a> {
         source.advance(bytes, found);
         self.is_saved = false;
         self.context.board.skip(found.skipped);
-        let batch_bytes = self.target.batch_bytes();
+        let records_bytes = self.target.records_bytes(self.context);
         let lines = std::mem::take(&mut self.lines);
         let mut rest = &lines[..];
         while !rest.is_empty() {
             let mut batch = 0;
             let fits = |line: &&Line| {
-                batch += line.at.len() + Target::record_bytes(headers_bytes);
-                batch <= batch_bytes
+                batch += Target::record_bytes(line.at.len(), headers_bytes);
+                batch <= records_bytes
             };
             let count = rest.iter().take_while(fits).count().max(1);
             let (now, later) = rest.split_at(count);
@@ -327,7 +337,7 @@ impl<'a> Follow<'a> {
     }
 
     fn append_batch(
-        &self,
+        &mut self,
         source: &Source,
         bytes: &[u8],
         position: u64,
@@ -357,10 +367,10 @@ impl<'a> Follow<'a> {
                 builder.push(None, Some(value), now_ms, &[file, place, (MARK, Some(mark.as_bytes()))]);
             }
         }
-        let partition: &Partition = self.target.partition_of(path)?;
-        partition.append(seal(builder)?)?;
+        let partition = self.target.partition_of(path)?;
+        self.target.append(self.context, &partition, seal(builder)?)?;
         self.context.board.count(lines.len() as u64, values as u64);
-        self.waiter.room(self.context, partition);
+        self.waiter.room(self.context, &partition);
         Ok(())
     }
 
@@ -391,7 +401,7 @@ impl<'a> Follow<'a> {
     pub fn save(&mut self) -> Result<(), FeedError> {
         let gone = self.book.files().into_iter().cloned();
         let files = gone.chain(self.sources.values().map(|source| source.entry().clone())).collect();
-        checkpoint::save(self.context, &self.target.topic, Positions { began: self.began, files })?;
+        self.target.save(self.context, Positions { began: self.began, files })?;
         self.saved_us = self.now_us();
         self.is_saved = true;
         Ok(())
@@ -416,7 +426,7 @@ enum Chunk {
     Taken,
     /// There are no further lines.
     End,
-    /// The file began anew.
+    /// The file began anew, or lost its end.
     Anew,
     /// The path leads to another file.
     Elsewhere,

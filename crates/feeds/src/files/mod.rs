@@ -9,12 +9,13 @@
 //!   is found, and the new file of its old name is read from the beginning.
 //! - The last line of a file that was renamed or removed is taken without a line
 //!   end once the file has not grown for [`crate::FeedsOptions::rotated_quiet_ms`].
-//! - A file that is shorter than what was read of it, or begins otherwise than it
-//!   did, was cut off or written anew: it is read from the beginning. (One that
-//!   is copied away first has the copy's lines twice if the pattern matches the
-//!   copy as well.) One that was cut off and has grown again between two looks,
-//!   with the same first 1024 bytes and beyond what was read, cannot be told from
-//!   one that has only grown.
+//! - A file that begins otherwise than it did, or is shorter than what was read of
+//!   it, was written anew: it is read from the beginning. (One that is copied away
+//!   first has the copy's lines twice if the pattern matches the copy as well.)
+//!   But one that is shorter and still has the same first 1024 bytes lost its end,
+//!   as after a loss of power: it is read on from where it ends now. One that was
+//!   written anew with the same first 1024 bytes and is longer than what was read
+//!   of it before it is looked at cannot be told from one that has only grown.
 //! - Packed files are not read.
 //!
 //! # Order

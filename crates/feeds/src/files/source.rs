@@ -22,7 +22,7 @@ const LAST_LINE_BYTES_MAX: u64 = 1 << 20;
 pub(crate) enum Seen {
     /// So many bytes from the position on.
     Bytes(usize),
-    /// It began anew; its position is 0.
+    /// It began anew, or lost its end; its position is another one.
     Anew,
     /// Its path leads to another file.
     Elsewhere,
@@ -208,11 +208,23 @@ impl Source {
         let mut head = [0; HEAD_BYTES];
         let head = &mut head[..self.head.len()];
         let is_same = fill(file, head, 0)? == self.head.len() && *head == *self.head;
-        if !is_same || (count == 0 && file.metadata()?.len() < self.known.position) {
-            self.restart();
-            return Ok(Seen::Anew);
+        let length = file.metadata()?.len();
+        if is_same && (count > 0 || length >= self.known.position) {
+            return Ok(Seen::Bytes(count));
         }
-        Ok(Seen::Bytes(count))
+        if is_same && self.head.len() == HEAD_BYTES && length >= HEAD_BYTES as u64 {
+            self.cut(length);
+        } else {
+            self.restart();
+        }
+        Ok(Seen::Anew)
+    }
+
+    /// The file lost its end, and what is left of it was taken.
+    fn cut(&mut self, length: u64) {
+        self.known.generation += 1;
+        self.known.position = length;
+        self.known.skipping = false;
     }
 
     /// `false` if the path leads to another file now.

@@ -25,7 +25,7 @@ use crate::mark::{MARK, Mark};
 use crate::runner::Ended;
 use crate::scan::scan;
 use crate::status::FeedState;
-use crate::target::{Target, Waiter, seal};
+use crate::target::{BATCH_BYTES, Target, Waiter, seal};
 use numbers::{Numbers, Positions};
 use pace::Pace;
 use rows::Rows;
@@ -50,11 +50,13 @@ pub(crate) fn run(context: &Context, def: &GeneratorDef) -> Result<Ended, FeedEr
         waiter: Waiter::new()?,
         value: Vec::new(),
         spare: Vec::new(),
-        value_bytes_max: target.value_bytes_max(context.spec.stream.len())?,
+        value_bytes_max: target.value_bytes_max(context, 0)?,
         target,
         numbers,
         batches: 0,
     };
+    // The topic need not be read again, whatever comes.
+    making.save()?;
     let ended = making.run(Pace::new(def.rows_per_second, context.clock.monotonic_us()))?;
     making.save()?;
     Ok(ended)
@@ -119,12 +121,11 @@ impl Making<'_> {
     /// Makes a batch of at most `count` events. Returns how many it has.
     fn append(&mut self, count: u64) -> Result<u64, FeedError> {
         let context = self.context;
-        let (now_us, batch_bytes) = (context.clock.now_us(), self.target.batch_bytes());
+        let (now_us, records_bytes) = (context.clock.now_us(), self.target.records_bytes(context));
         let now_ms = now_us.div_euclid(1000);
         self.rows.set_now(now_us);
         let range = self.numbers.next(count);
-        let mut builder = BatchBuilder::with_capacity(now_ms, batch_bytes);
-        let spare = Target::record_bytes(context.spec.stream.len());
+        let mut builder = BatchBuilder::with_capacity(now_ms, BATCH_BYTES);
         let (mut number, mut bytes) = (range.start, 0);
         self.make(number)?;
         loop {
@@ -132,11 +133,11 @@ impl Making<'_> {
             bytes += self.value.len();
             let value = std::mem::take(&mut self.value);
             // Whether it is the last of its batch depends on the next one.
-            let taken = builder.bytes() + value.len() + 2 * spare;
+            let taken = builder.bytes() + Target::record_bytes(value.len(), 0);
             self.value = std::mem::take(&mut self.spare);
             let has_next = number < range.end && {
                 self.make(number)?;
-                taken + self.value.len() < batch_bytes
+                taken + Target::record_bytes(self.value.len(), 0) < records_bytes
             };
             if has_next {
                 builder.push(None, Some(&value), now_ms, &[]);
@@ -149,13 +150,13 @@ impl Making<'_> {
             break;
         }
         let partition = self.target.partition(self.batches)?;
-        partition.append(seal(builder)?)?;
+        self.target.append(context, &partition, seal(builder)?)?;
         let count = number - range.start;
         self.batches += 1;
         self.numbers.made(count);
         context.board.count(count, bytes as u64);
         self.show();
-        self.waiter.room(context, partition);
+        self.waiter.room(context, &partition);
         Ok(count)
     }
 
@@ -175,7 +176,7 @@ impl Making<'_> {
         self.context.board.show(FeedState::Running, self.numbers.show(), None);
     }
 
-    fn save(&self) -> Result<(), FeedError> {
-        checkpoint::save(self.context, &self.target.topic, self.numbers.positions())
+    fn save(&mut self) -> Result<(), FeedError> {
+        self.target.save(self.context, self.numbers.positions())
     }
 }

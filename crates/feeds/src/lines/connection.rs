@@ -31,8 +31,6 @@ pub(super) struct Limits {
     pub line_bytes_max: usize,
     /// After how long without a byte it is closed.
     pub idle: Duration,
-    /// Bytes of its events' headers.
-    pub headers_bytes: usize,
 }
 
 /// A peer's connection.
@@ -162,13 +160,13 @@ impl Connection {
 
     async fn append(&mut self) -> Result<(), FeedError> {
         let lines = std::mem::take(&mut self.lines);
-        let batch_bytes = self.target.batch_bytes();
+        let records_bytes = self.target.records_bytes(&self.context);
         let mut rest = &lines[..];
         while !rest.is_empty() {
             let mut batch = 0;
             let fits = |line: &&Line| {
-                batch += line.at.len() + Target::record_bytes(self.limits.headers_bytes);
-                batch <= batch_bytes
+                batch += Target::record_bytes(line.at.len(), PEER_BYTES_MAX);
+                batch <= records_bytes
             };
             let count = rest.iter().take_while(fits).count().max(1);
             let (now, later) = rest.split_at(count);

@@ -75,7 +75,7 @@ async fn serve(context: &Arc<Context>, def: &LinesDef, target: &Arc<Target>) -> 
         };
         // Whoever is not let in is closed here.
         if may_enter(def, peer, running.len()) {
-            let partition = Arc::clone(target.partition(turn)?);
+            let partition = target.partition(turn)?;
             turn += 1;
             let target = Arc::clone(target);
             let connection = Connection::new(Arc::clone(context), target, partition, limits.clone(), peer);
@@ -113,8 +113,12 @@ fn well(ended: Result<Result<(), FeedError>, JoinError>) -> Result<(), FeedError
 }
 
 fn limits(context: &Context, def: &LinesDef, target: &Target) -> Result<Limits, FeedError> {
-    let headers_bytes = connection::PEER_BYTES_MAX + context.spec.stream.len();
+    let headers_bytes = connection::PEER_BYTES_MAX;
     let limit = usize::try_from(def.line_bytes_max.min(LINE_BYTES_MAX)).unwrap_or(usize::MAX);
-    let line_bytes_max = target.value_bytes_max(headers_bytes)?.min(limit);
-    Ok(Limits { line_bytes_max, idle: Duration::from_millis(def.idle_timeout_ms), headers_bytes })
+    let line_bytes_max = target.value_bytes_max(context, headers_bytes)?.min(limit);
+    let idle = match def.idle_timeout_ms {
+        0 => Duration::MAX,
+        time_ms => Duration::from_millis(time_ms),
+    };
+    Ok(Limits { line_bytes_max, idle })
 }

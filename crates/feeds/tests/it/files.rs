@@ -125,6 +125,31 @@ fn a_file_that_was_cut_off_begins_anew() {
 }
 
 #[test]
+fn a_file_that_lost_its_end_goes_on() {
+    let rig = logs(FileStart::Beginning);
+    let path = rig.path("a.log");
+    let lines: Vec<String> = (0..200).map(|line| format!("{line:09}")).collect();
+    append(&path, &lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+    let mut wanted: Vec<&str> = lines.iter().map(String::as_str).collect();
+    for length in [1_805, 1_024] {
+        let feeds = rig.feeds();
+        rig.expect(&wanted);
+        feeds.stop();
+        let file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.set_len(length).unwrap();
+        let feeds = rig.feeds();
+        // It is seen to be shorter before it grows again.
+        let generation = |wanted| fs::read_to_string(&rig.checkpoints()[0]).unwrap().contains(wanted);
+        let seen = if length == 1_805 { "\"generation\":1" } else { "\"generation\":2" };
+        wait_for(&feeds, |_| generation(seen));
+        let line = if length == 1_805 { "next" } else { "last" };
+        append(&path, &format!("{line}\n"));
+        wanted.push(line);
+        rig.expect(&wanted);
+    }
+}
+
+#[test]
 fn the_end_is_where_files_end_at_first() {
     let rig = logs(FileStart::End);
     append(&rig.path("a.log"), "old\nunfin");

@@ -3,6 +3,8 @@
 use pluvio_catalog::{FeedDef, FileStart};
 use pluvio_eventlog::TopicConfig;
 use pluvio_feeds::FeedState;
+use pluvio_wire_kafka::Compression;
+use pluvio_wire_kafka::records::BatchBuilder;
 
 use crate::generating::{columns, counting};
 use crate::rig::{Rig, append, files, wait_for};
@@ -77,4 +79,25 @@ fn retention_waits_for_the_checkpoint() {
     feeds.stop();
     rig.log.tick().unwrap();
     assert!(partition.start_offset() > 0);
+}
+
+#[test]
+fn retention_does_not_wait_for_a_feed_that_has_nothing_to_take() {
+    let rig = Rig::new();
+    rig.named("s", files(rig.path("*.log"), FileStart::Beginning), Vec::new());
+    let config = TopicConfig { retention_bytes: Some(0), segment_bytes: 1 << 10, ..TopicConfig::default() };
+    let partition = rig.log.create_topic("s", 1, config).unwrap().partition(0).unwrap();
+    let feeds = rig.feeds();
+    append(&rig.path("a.log"), "1\n");
+    wait_for(&feeds, |status| status.events == 1);
+    for _ in 0..50 {
+        let mut builder = BatchBuilder::new(0);
+        builder.push(None, Some(&[b'x'; 100]), 0, &[]);
+        partition.append(builder.finish(Compression::None, None).unwrap()).unwrap();
+    }
+    let others = partition.end_offset() - 10;
+    wait_for(&feeds, |_| {
+        rig.log.tick().unwrap();
+        partition.start_offset() > others
+    });
 }
