@@ -49,6 +49,24 @@ fn what_happened_meanwhile_is_caught_up_with() {
 }
 
 #[test]
+fn a_file_that_was_written_anew_meanwhile_is_another() {
+    let rig = logs();
+    append(&rig.path("a.log"), "1\n2\n");
+    let feeds = rig.feeds();
+    rig.expect(&["1", "2"]);
+    feeds.stop();
+    // In place, and longer than what was read.
+    fs::write(rig.path("a.log"), "3\n4\n5\n").unwrap();
+    let feeds = rig.feeds();
+    rig.expect(&["1", "2", "3", "4", "5"]);
+    feeds.stop();
+    // The other way, the one that grew stays the same.
+    append(&rig.path("a.log"), "6\n");
+    let _feeds = rig.feeds();
+    rig.expect(&["1", "2", "3", "4", "5", "6"]);
+}
+
+#[test]
 fn without_a_checkpoint_the_topic_tells() {
     let damages: [fn(&Rig); 4] = [
         |_| {},
