@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::event::is_default;
-use crate::{Changes, ColumnFrom, ComputedColumn, DecodingDef, FormatDef, KafkaDef};
+use crate::{Changes, ColumnFrom, ComputedColumn, DecodingDef, FeedDef, FormatDef, KafkaDef};
 
 /// A column: its name, its Arrow type and whether it may be NULL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +127,9 @@ pub struct StreamDef {
     /// The cluster that has the topic; `None` for our own log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<Box<KafkaSourceDef>>,
+    /// What fills the topic besides producers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<Box<FeedDef>>,
     /// The statement that made it.
     pub sql: String,
 }
@@ -218,6 +221,10 @@ pub struct ViewDef {
     /// Threads that decode events for it; `None` for the platform's default.
     #[serde(default, skip_serializing_if = "is_default")]
     pub parallelism: Option<u32>,
+    /// How far the event time of one of its streams may be ahead of another's, in
+    /// milliseconds; the one that is ahead waits. `None`: as far as it likes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub max_drift_ms: Option<i64>,
     /// What a lookup that finds nothing makes of its row.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unknown_key: UnknownKey,
@@ -269,6 +276,9 @@ pub struct KafkaSinkDef {
     pub format: FormatDef,
     /// The column that becomes the event's key.
     pub key: Option<String>,
+    /// What is told: rows that come, or all changes of the view.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub changes: Changes,
     /// How often an event may be there.
     pub delivery: Delivery,
 }
@@ -285,6 +295,11 @@ pub enum Delivery {
 }
 
 impl SinkDef {
+    /// Whether it tells of rows that go, too.
+    pub fn has_changes(&self) -> bool {
+        matches!(&self.to, SinkTarget::Kafka(target) if target.changes != Changes::Append)
+    }
+
     /// The lake table it writes, if it writes one.
     pub fn lake(&self) -> Option<&str> {
         match &self.to {

@@ -8,6 +8,7 @@
 mod definition;
 mod error;
 mod event;
+mod feed;
 mod kafka;
 mod store;
 
@@ -17,5 +18,9 @@ pub use definition::{
 };
 pub use error::CatalogError;
 pub use event::{Changes, ColumnFrom, ComputedColumn, DecodingDef, EpochDef, FormatDef, ProtobufDef};
+pub use feed::{
+    FeedDef, FeedOptionError, FieldDef, FieldKind, FileStart, FilesDef, GeneratedField, GeneratorDef,
+    LINE_BYTES_MAX, LinesDef, Network,
+};
 pub use kafka::{KafkaDef, SaslDef, Secret, TlsDef};
 pub use store::Catalog;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use datafusion::logical_expr::LogicalPlan;
 use parking_lot::Mutex;
-use pluvio_catalog::{Catalog, StreamDef, ViewDef};
+use pluvio_catalog::{Catalog, SinkDef, StreamDef, ViewDef, ViewKind};
 use pluvio_foundation::ErrorKind;
 use pluvio_query::sql::parse_query;
 use pluvio_query::tables::state_table_name;
@@ -17,7 +17,9 @@ use pluvio_query::{
 use tokio::sync::Notify;
 
 use crate::compile::{ViewPlan, compile};
-use crate::graph::{GraphHandle, GraphParts, GraphSpec, dead_letters_name, graphs, record_name};
+use crate::graph::{
+    GraphHandle, GraphParts, GraphSpec, changes_name, changes_note, dead_letters_name, graphs, record_name,
+};
 use crate::shares::Shares;
 use crate::sink::{SinkHandle, SinkParts};
 use crate::stats::OperatorStats;
@@ -114,10 +116,17 @@ impl Engine {
             shares: Arc::clone(&self.shares),
             committed: Arc::clone(&committed),
         };
+        let keys: BTreeMap<String, ViewKind> =
+            parts.spec.views.iter().map(|view| (view.name.clone(), view.kind.clone())).collect();
         let prepared = GraphHandle::prepare(parts)?;
-        let start_sink = |def| {
+        let start_sink = |def: SinkDef| {
+            let key = match keys.get(&def.from) {
+                Some(ViewKind::Keyed { key }) => Some(key.clone()),
+                _ => None,
+            };
             SinkHandle::start(SinkParts {
                 def,
+                key,
                 store: Arc::clone(platform.store()),
                 lakes: Arc::clone(platform.lakes()),
                 clock: Arc::clone(platform.clock()),
@@ -195,13 +204,14 @@ impl Jobs for Engine {
         let mut begin = store.begin();
         begin.note(&marker, Some(Bytes::new()));
         begin.note(&record_name(name), None);
+        begin.note(&changes_note(name), None);
         begin.commit()?;
         let state = state_table_name(name);
         let is_its = |table: &str| table == name || table == state || table.starts_with(&format!("{state}/"));
         for table in store.tables().iter().filter(|table| is_its(table.name())) {
             ignore_missing(store.drop_table(table.name()))?;
         }
-        for span in [name.to_owned(), dead_letters_name(name).to_string()] {
+        for span in [name.to_owned(), dead_letters_name(name).to_string(), changes_name(name)] {
             ignore_missing(if store.span(&span).is_some() { store.drop_span(&span) } else { Ok(()) })?;
         }
         let mut commit = store.begin();

@@ -44,4 +44,4 @@ pub use event::{ColumnSource, EventOptions, Headers, OnTombstone, RowContext};
 pub use framing::{Framing, split_schema_id};
 pub use json::{JsonOptions, OnDrift, OnMissing, OnUnknown};
 pub use protobuf::{ProtobufOptions, ProtobufSchema, imports_of};
-pub use time::{parse_date, parse_timestamp};
+pub use time::{parse_date, parse_timestamp, write_timestamp};

@@ -61,7 +61,7 @@ fn time(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
 
 /// Appends `YYYY-MM-DDTHH:MM:SS[.ffffff[fff]]Z` for a point in time given as
 /// seconds since 1970 and nanoseconds of the second.
-pub(crate) fn write_timestamp(second: i64, nanosecond: i64, out: &mut Vec<u8>) {
+pub fn write_timestamp(second: i64, nanosecond: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil(second.div_euclid(DAY_S));
     let time_s = second.rem_euclid(DAY_S);
     match year {

@@ -64,7 +64,7 @@ async fn storm(folder: &Path, events: &Path, partitions: u16) -> Result<serde_js
     let mut running = Running::start(&config).await?;
     running.open();
     let script = |sql: &'static str| {
-        let (platform, folder) = (running.platform.clone(), events.to_owned());
+        let (platform, folder) = (Arc::clone(running.pluvio.platform()), events.to_owned());
         let sql = sql.replace("PARTITIONS", &partitions.to_string());
         async move {
             let done = Session::run_script(&platform, &sql, folder, &mut |_| {}).await;
@@ -82,7 +82,7 @@ async fn storm(folder: &Path, events: &Path, partitions: u16) -> Result<serde_js
     let visible = wait(&running, "enriched", count, start).await?;
     let committed = wait(&running, "archive", count, start).await?;
     let cpu = cpu_seconds() - before;
-    let epochs = running.platform.jobs()?.epochs();
+    let epochs = running.pluvio.platform().jobs()?.epochs();
     let (duration_ms, commit_ms) =
         epochs.iter().fold((0.0, 0.0), |(d, c), e| (d + e.duration_ms, c + e.commit_ms));
     let sums = sums(&running).await?;
@@ -128,7 +128,7 @@ async fn fill(address: &str, folder: &Path, partitions: u16) -> Result<u64, CliE
 
 /// The topic lies on the disk before the clock starts, as the peers' files do.
 async fn make_durable(running: &Running) -> Result<(), CliError> {
-    let topic = running.platform.log().topic("payments");
+    let topic = running.pluvio.platform().log().topic("payments");
     let partitions = topic.map(|t| t.partitions()).unwrap_or_default();
     let sync = move || partitions.iter().try_for_each(|p| p.sync(p.end_offset()));
     let synced = tokio::task::spawn_blocking(sync).await.map_err(|e| CliError::Other(e.to_string()))?;
@@ -137,7 +137,7 @@ async fn make_durable(running: &Running) -> Result<(), CliError> {
 
 async fn wait(running: &Running, job: &str, rows: u64, start: Instant) -> Result<Duration, CliError> {
     loop {
-        let jobs = running.platform.jobs()?.jobs();
+        let jobs = running.pluvio.platform().jobs()?.jobs();
         let status = jobs.into_iter().find(|j| j.name == job);
         if status.as_ref().is_some_and(|s| s.rows_out >= rows) {
             return Ok(start.elapsed());
@@ -154,7 +154,7 @@ async fn sums(running: &Running) -> Result<serde_json::Value, CliError> {
     use futures::StreamExt;
     let sql = "SELECT count(*) AS rows, count(person) AS with_person, count(company) AS with_company, \
                sum(amount) AS amount FROM lake.payments";
-    let session = running.platform.session()?;
+    let session = running.pluvio.platform().session()?;
     let Some(Outcome::Rows(mut rows)) = session.execute(sql).await?.pop() else {
         return Err(CliError::Other("the check gave no rows".into()));
     };

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use pluvio_config::Config;
+use pluvio_embedded::open_platform;
 use pluvio_engine::{Engine, EngineOptions};
 use pluvio_foundation::Metrics;
 use pluvio_query::Jobs;
+use pluvio_query::functions::Functions;
 
 use crate::cli::CheckArgs;
 use crate::error::CliError;
-use crate::platform;
 
 /// Checks a pipeline file.
 pub async fn run(args: CheckArgs) -> Result<(), CliError> {
@@ -35,7 +36,7 @@ async fn check(
 ) -> Result<Result<usize, pluvio_query::QueryError>, CliError> {
     let config = Config { data_dir: scratch.to_owned(), ..Config::default() };
     std::fs::create_dir_all(scratch).map_err(|e| CliError::io(scratch.display().to_string(), e))?;
-    let (platform, log) = platform::open(&config, &Metrics::default())?;
+    let (platform, log) = open_platform(&config, &Metrics::default(), Functions::default())?;
     let options = EngineOptions { trigger_ms: 1, trigger_rows: 1, workers: 1, epoch_bytes: 1 << 20 };
     let engine: Arc<dyn Jobs> =
         Engine::new(Arc::clone(&platform), options, tokio::runtime::Handle::current());

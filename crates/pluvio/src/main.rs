@@ -10,7 +10,6 @@ mod consume;
 mod demo;
 mod door_threads;
 mod error;
-mod folder;
 mod listen;
 mod load;
 mod log;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use pluvio_config::Config;
 use pluvio_doors::kafka::{self, Broker, BrokerOptions, Security};
-use pluvio_eventlog::{EventLog, LogOptions, TopicConfig};
-use pluvio_foundation::{Disk, Metrics, RealDisk, SystemClock, SystemRandom};
+use pluvio_embedded::{FolderLock, open_log};
+use pluvio_eventlog::EventLog;
+use pluvio_foundation::{Metrics, SystemClock, SystemRandom};
 use pluvio_serving::console;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -14,7 +15,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::error::CliError;
-use crate::folder::FolderLock;
 use crate::listen::{address, listen};
 use crate::{access, terminal};
 
@@ -80,34 +80,6 @@ async fn serve(
     let moved = |listener: TcpListener| TcpListener::from_std(listener.into_std()?);
     let listener = moved(listener).map_err(|error| CliError::io("cannot move the Kafka listener", error))?;
     Ok(kafka::serve(listener, broker, stopped).await?)
-}
-
-/// Opens the event log of a data folder.
-///
-/// # Errors
-/// Data that cannot be read.
-pub fn open_log(config: &Config, metrics: &Metrics) -> Result<Arc<EventLog>, CliError> {
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let tail = usize::try_from(config.memory_log_tail_bytes).unwrap_or(usize::MAX);
-    let topic = TopicConfig {
-        retention_ms: i64::try_from(config.log_retention_ms).ok(),
-        segment_bytes: config.log_segment_bytes,
-        ..TopicConfig::default()
-    };
-    let options = LogOptions {
-        topic,
-        tail_bytes_total: tail,
-        tail_bytes_per_topic: tail,
-        disk_reserve_bytes: config.disk_reserve_bytes,
-        ..LogOptions::default()
-    };
-    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom::default()));
-    let folder = config.data_dir.join("log");
-    let log = EventLog::open(&folder, disk, clock, random, metrics.clone(), options)?;
-    for line in log.recovery_report() {
-        tracing::warn!("{line}");
-    }
-    Ok(log)
 }
 
 /// Serves the queue until told to stop.

@@ -17,7 +17,7 @@ pub async fn run(args: RunArgs) -> Result<(), CliError> {
     let mut running = Running::start(&settings.config).await?;
     let mut progress = |statement: &str| eprintln!("  {}", terminal::first_line(statement));
     eprintln!("running {file}");
-    match Session::run_script(&running.platform, &sql, folder, &mut progress).await {
+    match Session::run_script(running.pluvio.platform(), &sql, folder, &mut progress).await {
         Ok(_) => {}
         Err(error) => {
             running.stop().await;

@@ -32,12 +32,15 @@ mod text_functions;
 mod threads;
 pub mod windows;
 
+pub use datafusion;
 pub use error::{Position, QueryError};
 pub use isolate::isolate;
 pub use lakes::Lakes;
 pub use plan::plan_continuous;
 pub use platform::{Platform, PlatformOptions};
-pub use ports::{EpochStatus, JobStatus, Jobs, NoJobs, OperatorStatus, Progress, ViewShape};
+pub use ports::{
+    EpochStatus, FeedRow, Feeding, JobStatus, Jobs, NoJobs, OperatorStatus, Progress, ViewShape,
+};
 pub use produce::values as event_values;
 pub use script::check;
 pub use session::{Outcome, Session};

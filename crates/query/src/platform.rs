@@ -14,13 +14,13 @@ use tokio::sync::Mutex;
 
 use crate::context::functions_state;
 use crate::functions::Functions;
-use crate::ports::JobsSlot;
+use crate::ports::{FeedsSlot, JobsSlot};
 use crate::session::Session;
 use crate::sources::Sources;
 use crate::tables::Resolver;
 use crate::tables::system::SystemTables;
 use crate::threads::QueryThreads;
-use crate::{Jobs, Lakes, QueryError};
+use crate::{Feeding, Jobs, Lakes, QueryError};
 
 /// What a platform is set up with.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub struct Platform {
     lakes: Arc<Lakes>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    jobs: Slot,
+    movers: Slot,
     runtime: Arc<RuntimeEnv>,
     pub(crate) query_threads: QueryThreads,
     /// Held while rows are checked and changed, or definitions are.
@@ -61,11 +61,14 @@ pub struct Platform {
 }
 
 #[derive(Default)]
-struct Slot(JobsSlot);
+struct Slot {
+    jobs: JobsSlot,
+    feeds: FeedsSlot,
+}
 
 impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.get().is_some() { "engine" } else { "no engine" })
+        f.write_str(if self.jobs.get().is_some() { "engine" } else { "no engine" })
     }
 }
 
@@ -86,7 +89,7 @@ impl Platform {
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
         let lakes = Arc::new(Lakes::new(options.lake_dir.clone()));
         let sources = Arc::new(Sources::new(Arc::clone(&log), functions_state(&options.functions)?));
-        let (jobs, writing) = (Slot::default(), Mutex::new(()));
+        let (movers, writing) = (Slot::default(), Mutex::new(()));
         let query_threads = QueryThreads::default();
         Ok(Arc::new(Self {
             options,
@@ -97,7 +100,7 @@ impl Platform {
             lakes,
             clock,
             metrics,
-            jobs,
+            movers,
             runtime,
             query_threads,
             writing,
@@ -106,9 +109,30 @@ impl Platform {
 
     /// Gives the platform its engine, once. The caller owns it.
     pub fn attach(&self, jobs: &Arc<dyn Jobs>) {
-        if self.jobs.0.set(Arc::downgrade(jobs)).is_err() {
+        if self.movers.jobs.set(Arc::downgrade(jobs)).is_err() {
             tracing::warn!("the engine was attached twice; the first one stays");
         }
+    }
+
+    /// Gives the platform its feeds, once. The caller owns them.
+    pub fn attach_feeds(&self, feeds: &Arc<dyn Feeding>) {
+        if self.movers.feeds.set(Arc::downgrade(feeds)).is_err() {
+            tracing::warn!("the feeds were attached twice; the first ones stay");
+        }
+    }
+
+    /// Makes jobs and feeds agree with the catalog. Blocks.
+    ///
+    /// # Errors
+    /// What cannot be started; the rest goes on.
+    pub fn reconcile(&self) -> Result<(), QueryError> {
+        let jobs = self.jobs()?.reconcile();
+        let feeds = self.feeds().map_or(Ok(()), |feeds| feeds.reconcile(&self.catalog));
+        jobs.and(feeds)
+    }
+
+    pub(crate) fn feeds(&self) -> Option<Arc<dyn Feeding>> {
+        self.movers.feeds.get().and_then(Weak::upgrade)
     }
 
     /// A new session over the live catalog.
@@ -125,7 +149,7 @@ impl Platform {
     /// There is none yet.
     pub fn jobs(&self) -> Result<Arc<dyn Jobs>, QueryError> {
         let missing = || QueryError::new(ErrorKind::Unavailable, "the engine is not running; try again");
-        self.jobs.0.get().and_then(Weak::upgrade).ok_or_else(missing)
+        self.movers.jobs.get().and_then(Weak::upgrade).ok_or_else(missing)
     }
 
     pub(crate) fn resolver(&self, catalog: &Arc<Catalog>) -> Arc<Resolver> {

@@ -207,6 +207,42 @@ impl Jobs for NoJobs {
     }
 }
 
+/// What fills a stream's topic besides producers, at one moment.
+#[derive(Debug, Clone)]
+pub struct FeedRow {
+    /// The stream.
+    pub stream: String,
+    /// `files`, `lines` or `generator`.
+    pub kind: &'static str,
+    /// `running`, `waiting`, `finished` or `failed`.
+    pub state: &'static str,
+    /// Events appended since the feed was started.
+    pub events: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Lines that became no event.
+    pub skipped: u64,
+    /// Where it takes them from.
+    pub source: String,
+    /// Why it has failed or waits.
+    pub error: Option<String>,
+}
+
+/// The feeds, as the query layer sees them.
+pub trait Feeding: Send + Sync {
+    /// Makes what runs agree with the catalog.
+    ///
+    /// # Errors
+    /// A feed that cannot be started; the others go on.
+    fn reconcile(&self, catalog: &Catalog) -> Result<(), QueryError>;
+
+    /// All feeds.
+    fn feeds(&self) -> Vec<FeedRow>;
+}
+
+/// The feeds; none in a process that runs none.
+pub(crate) type FeedsSlot = std::sync::OnceLock<Weak<dyn Feeding>>;
+
 /// The engine: not there yet while the platform is being put together, gone once
 /// its owner has let go of it.
 pub(crate) type JobsSlot = std::sync::OnceLock<Weak<dyn Jobs>>;

@@ -103,8 +103,8 @@ impl Session {
             let done = match &statement.command {
                 // What a FLUSH waits for has to run.
                 Command::Flush => {
-                    let jobs = platform.jobs()?;
-                    define::blocking(move || jobs.reconcile()).await?;
+                    let platform = Arc::clone(platform);
+                    define::blocking(move || platform.reconcile()).await?;
                     session.run(statement, None).await
                 }
                 Command::Copy(_) | Command::Sql(_) => session.run(statement, None).await,
@@ -116,8 +116,8 @@ impl Session {
             };
             outcomes.push(done.map_err(|e| e.at(start))?);
         }
-        let jobs = platform.jobs()?;
-        define::blocking(move || jobs.reconcile()).await?;
+        let platform = Arc::clone(platform);
+        define::blocking(move || platform.reconcile()).await?;
         Ok(outcomes)
     }
 }

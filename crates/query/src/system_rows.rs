@@ -54,6 +54,20 @@ pub(crate) fn jobs(platform: &Platform) -> Result {
     ])
 }
 
+pub(crate) fn feeds(platform: &Platform) -> Result {
+    let feeds = platform.feeds().map(|feeds| feeds.feeds()).unwrap_or_default();
+    Ok(vec![
+        ("stream", text(feeds.iter().map(|f| Some(&f.stream)))),
+        ("kind", text(feeds.iter().map(|f| Some(f.kind)))),
+        ("state", text(feeds.iter().map(|f| Some(f.state)))),
+        ("events", count(feeds.iter().map(|f| f.events))),
+        ("bytes", count(feeds.iter().map(|f| f.bytes))),
+        ("skipped", count(feeds.iter().map(|f| f.skipped))),
+        ("source", text(feeds.iter().map(|f| Some(&f.source)))),
+        ("error", text(feeds.iter().map(|f| f.error.as_ref()))),
+    ])
+}
+
 pub(crate) fn epochs(platform: &Platform) -> Result {
     let epochs = platform.jobs()?.epochs();
     Ok(vec![

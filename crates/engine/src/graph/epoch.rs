@@ -35,6 +35,8 @@ pub struct Pipeline {
     /// Views that begin with the content of what they read.
     newcomers: Vec<bool>,
     dead_letters: Arc<Span>,
+    /// How far the event time of one stream may be ahead of another's.
+    max_drift_us: Option<i64>,
 }
 
 /// Most of what an epoch takes from each way through a stream.
@@ -79,7 +81,7 @@ impl Pipeline {
     ) -> Result<Self, QueryError> {
         let mut views: Vec<View> = Vec::new();
         for (def, plan) in spec.views.iter().zip(plans) {
-            views.push(View::open(def, plan, store)?);
+            views.push(View::open(def, plan, spec.tells_changes(def), store)?);
         }
         let place = |name: &str| spec.streams.iter().position(|stream| stream.name == name);
         let (mut records, mut newcomers, mut intakes) = (Vec::new(), Vec::new(), Vec::new());
@@ -132,6 +134,12 @@ impl Pipeline {
             streams,
             newcomers,
             dead_letters: letters,
+            max_drift_us: spec
+                .views
+                .iter()
+                .filter_map(|view| view.max_drift_ms)
+                .min()
+                .map(|ms| ms.saturating_mul(1000)),
         })
     }
 
@@ -325,6 +333,7 @@ impl Pipeline {
         self.records = std::mem::take(&mut done.records);
         self.intakes = intake::unite(std::mem::take(&mut done.intakes));
         self.newcomers.fill(false);
+        self.views.iter_mut().for_each(View::committed);
         self.hold();
     }
 
@@ -354,11 +363,28 @@ impl Pipeline {
             (0..self.intakes.len()).partition(|i| self.intakes[*i].is_in_front(&self.intakes));
         for (place, is_in_front) in front.iter().map(|i| (*i, true)).chain(behind.iter().map(|i| (*i, false)))
         {
+            if self.is_ahead(place) {
+                continue;
+            }
             let stream = self.intakes[place].stream;
             let until = (!is_in_front).then(|| intake::front(&taking.intakes, stream));
             self.take_one(&mut taking, place, until.as_deref(), (limits, instant_us))?;
         }
         Ok(taking)
+    }
+
+    /// Whether the event time of this way is so far ahead of another's that it
+    /// waits. The other has events to go on with, so that it will not wait for ever.
+    fn is_ahead(&self, place: usize) -> bool {
+        let (Some(drift_us), Some(own_us)) = (self.max_drift_us, self.intakes[place].record.watermark_us)
+        else {
+            return false;
+        };
+        let others = self.intakes.iter().enumerate().filter(|(i, intake)| {
+            *i != place && self.sources[intake.stream].has_time() && intake.waiting(&self.sources) > 0
+        });
+        let slowest = others.map(|(_, intake)| intake.record.watermark_us.unwrap_or(i64::MIN)).min();
+        slowest.is_some_and(|slowest_us| own_us.saturating_sub(slowest_us) > drift_us)
     }
 
     fn take_one(

@@ -1,6 +1,7 @@
 //! Graphs: the jobs that read each other, from their streams to their last
 //! views. They run on one thread, share each epoch and commit together.
 
+mod changes;
 mod epoch;
 mod intake;
 mod outputs;
@@ -12,8 +13,9 @@ mod view;
 
 use std::sync::Arc;
 
-use pluvio_catalog::{Catalog, Definition, SinkDef, StreamDef, ViewDef};
+use pluvio_catalog::{Catalog, Definition, SinkDef, StreamDef, ViewDef, ViewKind};
 
+pub use changes::{changes_name, changes_note};
 pub use record::{StreamRecord, record_name};
 pub use runner::{GraphHandle, GraphParts};
 
@@ -33,6 +35,12 @@ pub struct GraphSpec {
 impl GraphSpec {
     fn of(view: &ViewDef) -> Self {
         Self { name: view.name.clone(), streams: Vec::new(), views: vec![view.clone()], sinks: Vec::new() }
+    }
+
+    /// Whether a sink tells of rows that go from this view.
+    pub fn tells_changes(&self, view: &ViewDef) -> bool {
+        let keyed = matches!(view.kind, ViewKind::Keyed { .. });
+        keyed && self.sinks.iter().any(|sink| sink.from == view.name && sink.has_changes())
     }
 
     /// Whether one of its views is paused: they commit together, so they stand

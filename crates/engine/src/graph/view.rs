@@ -11,6 +11,7 @@ use pluvio_keytables::{Commit, Store};
 use pluvio_query::QueryError;
 use pluvio_query::tables::state_table_name;
 
+use super::changes::ChangesLog;
 use super::tail::Tail;
 use crate::compile::{Edge, How, Node, Operator, ViewPlan, Window};
 use crate::operators::{
@@ -31,6 +32,8 @@ pub struct View {
     /// What each of them has done.
     pub stats: Arc<Vec<OperatorStats>>,
     tail: Tail,
+    /// Its changes, for sinks.
+    changes: Option<ChangesLog>,
     unknown_key: UnknownKey,
 }
 
@@ -60,8 +63,8 @@ enum OperatorRunner {
 }
 
 impl View {
-    /// Opens the view's storage.
-    pub fn open(def: &ViewDef, plan: ViewPlan, store: &Store) -> Result<Self, QueryError> {
+    /// Opens the view's storage; `tells` that a sink wants its changes.
+    pub fn open(def: &ViewDef, plan: ViewPlan, tells: bool, store: &Store) -> Result<Self, QueryError> {
         let direct = plan.nodes.len() == 1 && matches!(plan.output.how, How::Append);
         let state = state_table_name(&def.name);
         let stats = plan
@@ -84,8 +87,14 @@ impl View {
             nodes: nodes.collect::<Result<Vec<_>, _>>()?,
             stats,
             tail: Tail::open(def, plan.output, store, &format!("{state}/tail"))?,
+            changes: ChangesLog::open(def, tells, store)?,
             unknown_key: def.unknown_key,
         })
+    }
+
+    /// The epoch is committed.
+    pub fn committed(&mut self) {
+        self.changes.iter_mut().for_each(ChangesLog::committed);
     }
 
     /// Runs added rows through a read's steps; of a direct view, the result is
@@ -172,7 +181,14 @@ impl View {
             given.push(Some(out));
         }
         let out = given.pop().flatten().unwrap_or_default();
-        self.tail.write(commit, epoch, out, told)
+        let Some(log) = &self.changes else { return self.tail.write(commit, epoch, out, told) };
+        if log.begins() {
+            log.write(commit, epoch.number, &self.tail.content()?)?;
+            log.begin(commit);
+        }
+        let (changed, changes) = self.tail.write(commit, epoch, out, true)?;
+        log.write(commit, epoch.number, &changes)?;
+        Ok((changed, changes))
     }
 
     /// All rows as readers see them, for a view that begins to read it.
@@ -180,13 +196,17 @@ impl View {
         self.tail.content()
     }
 
-    /// The stored rows of an append-only view.
+    /// The stored rows that sinks follow.
     pub fn span(&self) -> Option<&Arc<pluvio_keytables::Span>> {
-        self.tail.span()
+        self.tail.span().or_else(|| self.changes.as_ref().map(ChangesLog::span))
     }
 
-    /// Whether an aggregate without groups has no result yet.
+    /// Whether something is due without any event: an aggregate without groups
+    /// has no result yet, or a sink waits for what the view holds.
     pub fn lacks_first_result(&self) -> bool {
+        if self.changes.as_ref().is_some_and(ChangesLog::begins) {
+            return true;
+        }
         self.nodes.iter().any(|node| match &node.operator {
             OperatorRunner::Aggregate(aggregate) => aggregate.is_constant() && aggregate.is_empty(),
             _ => false,

@@ -6,22 +6,17 @@
 //! With `delivery = 'at_least_once'` the epoch is committed after the events, for
 //! clusters that serve no transactions: a crash in between repeats events.
 
-use bytes::Bytes;
-use datafusion::arrow::array::{Array, RecordBatch};
-use datafusion::arrow::util::display::array_value_to_string;
 use pluvio_catalog::{Delivery, KafkaSinkDef};
 use pluvio_foundation::ErrorKind;
-use pluvio_foundation::hash::kafka_key_hash;
 use pluvio_kafka_client::{Client, CommittedOffset, Position, Transactions};
+use pluvio_query::QueryError;
 use pluvio_query::sources::{connection, failed};
-use pluvio_query::{QueryError, event_values};
+use pluvio_wire_kafka::Compression;
 use pluvio_wire_kafka::records::BatchBuilder;
-use pluvio_wire_kafka::{Compression, WireError};
 
+use super::events::Events;
 use super::{READ_BYTES, Worker};
 
-/// A batch is closed at this size, before compression.
-const BATCH_BYTES: usize = 512 << 10;
 const DURABLE: i16 = -1;
 
 /// How events get to the cluster.
@@ -86,7 +81,8 @@ impl Worker {
             let full = bytes >= self.parts.def.commit_bytes;
             if rows > 0 && (self.is_due(last_commit_us) || full || (stopping && idle)) {
                 let mut events = Events::new(partitions, written, self.parts.clock.now_ms());
-                waiting.drain(..).try_for_each(|piece| events.add(target, &piece))?;
+                let key = self.parts.key.as_deref();
+                waiting.drain(..).try_for_each(|piece| events.add(target, key, &piece))?;
                 self.deliver(&mut way, target, events, written).await?;
                 rows_out += rows;
                 self.delivered(written, rows_out);
@@ -133,66 +129,5 @@ impl Worker {
                 client.commit_offsets(&self.group(), &[committed]).await.map_err(|e| failed(&e))
             }
         }
-    }
-}
-
-/// Events on their way into batches, by partition.
-struct Events {
-    open: Vec<Vec<BatchBuilder>>,
-    /// Where events without a key go at present.
-    turn: usize,
-    now_ms: i64,
-}
-
-impl Events {
-    fn new(partitions: usize, epoch: u64, now_ms: i64) -> Self {
-        let turn = usize::try_from(epoch).unwrap_or(0);
-        Self { open: (0..partitions).map(|_| Vec::new()).collect(), turn, now_ms }
-    }
-
-    /// Adds rows: keyed ones where every Kafka client would put them, others to
-    /// one partition after the other, batch by batch.
-    fn add(&mut self, target: &KafkaSinkDef, rows: &RecordBatch) -> Result<(), QueryError> {
-        let keys = target.key.as_ref().and_then(|key| rows.column_by_name(key));
-        for (row, value) in event_values(&target.format, rows)?.iter().enumerate() {
-            let key = match keys {
-                Some(column) if !column.is_null(row) => Some(array_value_to_string(column, row)?),
-                _ => None,
-            };
-            let is_full = |batches: &Vec<BatchBuilder>| {
-                batches.last().is_some_and(|batch| batch.bytes() >= BATCH_BYTES)
-            };
-            let count = self.open.len();
-            let partition = match &key {
-                Some(key) => kafka_key_hash(key.as_bytes()) as usize % count,
-                None => {
-                    self.turn += usize::from(is_full(&self.open[self.turn % count]));
-                    self.turn % count
-                }
-            };
-            let batches = &mut self.open[partition];
-            if batches.is_empty() || is_full(batches) {
-                batches.push(BatchBuilder::new(self.now_ms));
-            }
-            if let Some(batch) = batches.last_mut() {
-                batch.push(key.as_deref().map(str::as_bytes), Some(value), self.now_ms, &[]);
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(
-        self,
-        mut seal: impl FnMut(i32, BatchBuilder) -> Result<Bytes, WireError>,
-    ) -> Result<Vec<(i32, Bytes)>, QueryError> {
-        let mut sealed = Vec::new();
-        for (partition, batches) in self.open.into_iter().enumerate() {
-            let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-            for batch in batches {
-                let bytes = seal(partition, batch).map_err(|e| QueryError::new(e.kind(), e.to_string()))?;
-                sealed.push((partition, bytes));
-            }
-        }
-        Ok(sealed)
     }
 }

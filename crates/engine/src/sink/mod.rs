@@ -2,6 +2,7 @@
 //! its own. What was delivered is known from the target itself, so a crash at
 //! any instant repeats nothing and loses nothing.
 
+mod events;
 mod kafka;
 mod lake;
 
@@ -16,6 +17,8 @@ use pluvio_foundation::{Clock, ErrorKind, Metrics};
 use pluvio_keytables::{Span, Store};
 use pluvio_query::{Lakes, QueryError};
 use tokio::sync::Notify;
+
+use crate::graph::changes_name;
 
 /// Bytes taken from the span at a time.
 const READ_BYTES: u64 = 16 << 20;
@@ -43,6 +46,8 @@ pub struct SinkHandle {
 /// What a sink is built from.
 pub struct SinkParts {
     pub def: SinkDef,
+    /// Positions of the view's key, if it updates its rows.
+    pub key: Option<Vec<usize>>,
     pub store: Arc<Store>,
     pub lakes: Arc<Lakes>,
     pub clock: Arc<dyn Clock>,
@@ -59,7 +64,11 @@ impl SinkHandle {
     pub fn start(parts: SinkParts) -> Result<Self, QueryError> {
         let missing =
             || QueryError::new(ErrorKind::NotFound, format!("\"{}\" keeps no rows", parts.def.from));
-        let span = parts.store.span(&parts.def.from).ok_or_else(missing)?;
+        let name = match parts.def.has_changes() && parts.key.is_some() {
+            true => changes_name(&parts.def.from),
+            false => parts.def.from.clone(),
+        };
+        let span = parts.store.span(&name).ok_or_else(missing)?;
         // Until the lake says what it has, everything is held.
         span.hold(&parts.def.name, Some(0));
         let def = parts.def.clone();

@@ -57,7 +57,7 @@ pub async fn run(args: DemoArgs) -> Result<(), CliError> {
     terminal::start_logging(config.log_level);
     let _folder = Folder { temporary: config.data_dir == temporary, path: config.data_dir.clone() };
     let mut running = Running::start(&config).await?;
-    let script = Session::run_script(&running.platform, PIPELINE, PathBuf::new(), &mut |_| {}).await;
+    let script = Session::run_script(running.pluvio.platform(), PIPELINE, PathBuf::new(), &mut |_| {}).await;
     if let Err(error) = script {
         running.stop().await;
         return Err(CliError::Script { file: "examples/card-payments/pipeline.sql".into(), error });
@@ -102,7 +102,8 @@ pub async fn run(args: DemoArgs) -> Result<(), CliError> {
 }
 
 async fn load(running: &Running, args: &DemoArgs) -> Result<(), CliError> {
-    let (platform, persons, companies) = (Arc::clone(&running.platform), args.persons, args.companies);
+    let (platform, persons, companies) =
+        (Arc::clone(running.pluvio.platform()), args.persons, args.companies);
     let start = Instant::now();
     let loading = tokio::task::spawn_blocking(move || {
         let total = persons.saturating_add(companies);
@@ -128,7 +129,8 @@ async fn drain(running: &Running, watch: &mut Watch, progress: &Progress) {
     let end = Instant::now() + Duration::from_secs(DRAIN_SECONDS);
     while Instant::now() < end {
         let lag = running
-            .platform
+            .pluvio
+            .platform()
             .jobs()
             .map(|j| j.jobs().iter().filter(|s| s.kind == "view").map(|s| s.lag).max());
         if matches!(lag, Ok(Some(0) | None))
@@ -142,7 +144,7 @@ async fn drain(running: &Running, watch: &mut Watch, progress: &Progress) {
 }
 
 async fn finish(running: Running, mut report: Report, json: bool) -> Result<(), CliError> {
-    let platform = Arc::clone(&running.platform);
+    let platform = Arc::clone(running.pluvio.platform());
     running.stop().await;
     report.lake_rows = platform.lakes().get(TOPIC).map_or(0, |lake| lake.rows());
     eprintln!();

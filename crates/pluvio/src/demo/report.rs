@@ -84,8 +84,8 @@ impl Watch {
     pub fn new(running: &Running, begun: Instant) -> Self {
         let now = Instant::now();
         let mut watch = Self {
-            platform: Arc::clone(&running.platform),
-            engine: Arc::clone(&running.engine),
+            platform: Arc::clone(running.pluvio.platform()),
+            engine: Arc::clone(running.pluvio.engine()),
             begun,
             rain: now,
             events_before: 0,

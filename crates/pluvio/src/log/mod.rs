@@ -15,9 +15,9 @@ use pluvio_foundation::RealDisk;
 
 use crate::cli::{LogArgs, LogCommand};
 use crate::error::CliError;
-use crate::folder::LOCK_FILE;
 use crate::sql::print;
 use crate::topic::missing;
+use pluvio_embedded::LOCK_FILE;
 
 /// Does what is asked with the log.
 ///

@@ -56,6 +56,7 @@ fn set(view: ViewDef, options: &ViewOptions) -> ViewDef {
         retention_bytes: options.retention_bytes.unwrap_or(view.retention_bytes),
         trigger_ms: options.trigger_ms.or(view.trigger_ms),
         parallelism: options.parallelism.or(view.parallelism),
+        max_drift_ms: options.max_drift_ms.or(view.max_drift_ms),
         unknown_key: options.unknown_key.unwrap_or(view.unknown_key),
         ..view
     }

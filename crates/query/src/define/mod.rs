@@ -7,7 +7,9 @@ mod stream;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use pluvio_catalog::{Catalog, Definition, SinkDef, SinkTarget, StreamDef, TableDef, ViewDef, ViewKind};
+use pluvio_catalog::{
+    Catalog, Changes, Definition, SinkDef, SinkTarget, StreamDef, TableDef, ViewDef, ViewKind,
+};
 use pluvio_foundation::ErrorKind;
 
 use crate::plan::plan_continuous;
@@ -25,8 +27,8 @@ const KAFKA_COMMIT_BYTES: u64 = 16 << 20;
 pub(crate) async fn run(session: &Session, parsed: Parsed) -> Result<Outcome, QueryError> {
     let _writing = session.platform().writing.lock().await;
     let tag = change(session, parsed).await?;
-    let jobs = session.platform().jobs()?;
-    blocking(move || jobs.reconcile()).await?;
+    let platform = Arc::clone(session.platform());
+    blocking(move || platform.reconcile()).await?;
     Ok(Outcome::done(tag))
 }
 
@@ -106,6 +108,7 @@ async fn view_definition(session: &Session, view: CreateView, sql: &str) -> Resu
         start: view.start,
         paused: false,
         parallelism: options.parallelism,
+        max_drift_ms: options.max_drift_ms,
         unknown_key: options.unknown_key.unwrap_or_default(),
         sql: sql.to_owned(),
     };
@@ -120,13 +123,7 @@ fn sink_definition(session: &Session, mut sink: SinkDef) -> Result<SinkDef, Quer
     match catalog.get(&sink.from).as_deref() {
         Some(Definition::View(view)) => match view.kind {
             ViewKind::Append { .. } => {}
-            ViewKind::Keyed { .. } => {
-                return Err(QueryError::unsupported(format!(
-                    "\"{}\" updates its rows, and a sink takes views whose rows are only added: \
-                     a query without GROUP BY, or with EMIT ON WINDOW CLOSE",
-                    sink.from
-                )));
-            }
+            ViewKind::Keyed { key } => check_changes(&sink, view, key)?,
         },
         Some(other) => {
             let message =
@@ -157,6 +154,32 @@ fn sink_definition(session: &Session, mut sink: SinkDef) -> Result<SinkDef, Quer
         sink.commit_bytes = bytes;
     }
     Ok(sink)
+}
+
+/// A sink of a view that updates its rows must tell its changes.
+fn check_changes(sink: &SinkDef, view: &ViewDef, key: &[usize]) -> Result<(), QueryError> {
+    let SinkTarget::Kafka(target) = &sink.to else {
+        return Err(QueryError::unsupported(format!(
+            "\"{}\" updates its rows, and a lake takes rows that are only added: a query without GROUP BY, or with \
+             EMIT ON WINDOW CLOSE",
+            sink.from
+        )));
+    };
+    let message = match target.changes {
+        Changes::Rows if target.key.is_none() => return Ok(()),
+        Changes::Upsert if target.key.is_some() => {
+            "the key of its changes is the view's own: leave \"key\" out"
+        }
+        Changes::Rows => "the key of its changes is the view's own: leave \"key\" out",
+        Changes::Upsert if key.iter().all(|place| *place < view.columns.len()) => return Ok(()),
+        Changes::Upsert => {
+            "its key is not among its columns: select all columns of GROUP BY, or use format = 'debezium'"
+        }
+        Changes::Append => {
+            "tell its changes with changes = 'upsert' or format = 'debezium', or make a view with EMIT ON WINDOW CLOSE"
+        }
+    };
+    Err(QueryError::invalid(format!("\"{}\" updates its rows: {message}", sink.from)))
 }
 
 fn check_lake(catalog: &Catalog, name: &str, lake: &str) -> Result<(), QueryError> {
@@ -220,11 +243,11 @@ async fn drop(session: &Session, kind: &'static str, name: &str) -> Result<(), Q
         return Err(QueryError::invalid(message));
     }
     platform.catalog().remove(name)?;
-    let (jobs, gone, store) = (platform.jobs()?, name.to_owned(), Arc::clone(platform.store()));
+    let (jobs, gone, platform) = (platform.jobs()?, name.to_owned(), Arc::clone(platform));
     blocking(move || {
-        jobs.reconcile()?;
+        platform.reconcile()?;
         // A table is ours, the rest is the engine's.
-        if kind == "table" { Ok(store.drop_table(&gone)?) } else { jobs.forget(&gone) }
+        if kind == "table" { Ok(platform.store().drop_table(&gone)?) } else { jobs.forget(&gone) }
     })
     .await
 }

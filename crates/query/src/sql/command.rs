@@ -129,6 +129,8 @@ pub struct ViewOptions {
     pub trigger_ms: Option<u64>,
     /// `parallelism`.
     pub parallelism: Option<u32>,
+    /// `max_drift`, in milliseconds.
+    pub max_drift_ms: Option<i64>,
     /// `unknown_key`.
     pub unknown_key: Option<UnknownKey>,
 }

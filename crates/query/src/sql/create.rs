@@ -156,6 +156,7 @@ pub fn view_options(options: &mut Options) -> Result<ViewOptions, QueryError> {
             Ok(threads @ 1..=PARALLELISM_MAX) => Ok(threads),
             _ => Err(format!("it is a number of threads from 1 to {PARALLELISM_MAX}")),
         })?,
+        max_drift_ms: duration(options, "max_drift")?,
         unknown_key: options.value("unknown_key", |text| match text {
             "drop" => Ok(UnknownKey::Drop),
             "dead_letter" => Ok(UnknownKey::DeadLetter),

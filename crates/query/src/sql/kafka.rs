@@ -3,8 +3,8 @@
 
 use datafusion::sql::sqlparser::parser::Parser;
 use pluvio_catalog::{
-    Delivery, FormatDef, KafkaDef, KafkaSinkDef, KafkaSourceDef, SaslDef, Secret, SinkDef, SinkTarget,
-    StartAt, TlsDef,
+    Changes, Delivery, FormatDef, KafkaDef, KafkaSinkDef, KafkaSourceDef, SaslDef, Secret, SinkDef,
+    SinkTarget, StartAt, TlsDef,
 };
 
 use super::Options;
@@ -39,8 +39,22 @@ pub fn sink(parser: &mut Parser<'_>, name: String) -> Result<Command, QueryError
     let format = options.value("format", |text| match text {
         "json" => Ok(FormatDef::Json),
         "csv" => Ok(FormatDef::Csv { delimiter: delimiter.unwrap_or(','), null: null.clone() }),
-        _ => Err("it is 'json' or 'csv'"),
+        "debezium" | "debezium-json" => Ok(FormatDef::Debezium),
+        _ => Err("it is 'json', 'csv' or 'debezium'"),
     })?;
+    let changes = options.value("changes", |text| match text {
+        "append" => Ok(Changes::Append),
+        "upsert" => Ok(Changes::Upsert),
+        _ => Err("it is 'append' or 'upsert'"),
+    })?;
+    let changes = match (&format, changes) {
+        (Some(FormatDef::Debezium), None) => Changes::Rows,
+        (Some(FormatDef::Debezium), Some(_)) => {
+            let message = "format = 'debezium' tells changes by itself: leave the option \"changes\" out";
+            return Err(QueryError::invalid(message).at(at_options));
+        }
+        (_, changes) => changes.unwrap_or_default(),
+    };
     let key = options.text("key");
     let delivery = options.value("delivery", |text| match text {
         "exactly_once" => Ok(Delivery::ExactlyOnce),
@@ -62,6 +76,7 @@ pub fn sink(parser: &mut Parser<'_>, name: String) -> Result<Command, QueryError
         topic,
         format: format.unwrap_or(FormatDef::Json),
         key,
+        changes,
         delivery: delivery.unwrap_or_default(),
     };
     Ok(Command::CreateSink(SinkDef {
@@ -77,7 +92,7 @@ pub fn sink(parser: &mut Parser<'_>, name: String) -> Result<Command, QueryError
 fn cluster(options: &mut Options) -> Result<Option<KafkaDef>, QueryError> {
     let connector = options.value("connector", |text| match text {
         "kafka" => Ok(()),
-        _ => Err("the one connector is 'kafka'; leave it out for a topic of our own"),
+        _ => Err("it is 'kafka'"),
     })?;
     let brokers = options.value("brokers", brokers)?;
     let (tls, sasl) = security(options)?;

@@ -76,6 +76,15 @@ impl Options {
         self.value(name, pluvio_config::parse_bytes)
     }
 
+    /// The options that nobody has asked for, for one who knows them.
+    pub fn rest(&mut self) -> BTreeMap<String, String> {
+        let (known, rest) = std::mem::take(&mut self.values)
+            .into_iter()
+            .partition(|(name, _)| self.asked.contains(&name.as_str()));
+        self.values = known;
+        rest.into_iter().map(|(name, (text, _))| (name, text)).collect()
+    }
+
     /// Fails on an option that was never asked for.
     pub fn finish(&self) -> Result<(), QueryError> {
         let unknown = self.values.iter().find(|(name, _)| !self.asked.contains(&name.as_str()));

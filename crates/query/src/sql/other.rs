@@ -132,6 +132,7 @@ fn show(parser: &mut Parser<'_>) -> Result<Option<(Command, bool)>, QueryError> 
         ("streams", "SELECT * FROM pluvio.streams"),
         ("jobs", "SELECT * FROM pluvio.jobs"),
         ("topics", "SELECT * FROM pluvio.topics"),
+        ("feeds", "SELECT * FROM pluvio.feeds"),
         ("views", "SELECT * FROM pluvio.views"),
         ("sinks", "SELECT * FROM pluvio.sinks"),
     ];

@@ -3,7 +3,7 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::parser::Parser;
 use pluvio_catalog::{
-    Changes, ColumnFrom, DecodePolicy, DecodingDef, EpochDef, FormatDef, ProtobufDef, StreamDef,
+    Changes, ColumnFrom, DecodePolicy, DecodingDef, EpochDef, FeedDef, FormatDef, ProtobufDef, StreamDef,
 };
 use pluvio_foundation::limits::PARTITIONS_PER_TOPIC_MAX;
 
@@ -55,8 +55,16 @@ pub fn stream(parser: &mut Parser<'_>, name: String) -> Result<Command, QueryErr
         max_future_ms: max_future(&mut options)?,
         retention_ms: duration(&mut options, "retention")?,
         retention_bytes: options.bytes("retention_bytes")?,
-        kafka: kafka::source(&mut options)?.map(Box::new),
+        kafka: None,
+        feed: None,
         sql: String::new(),
+    };
+    let stream = match options.text("connector") {
+        Some(connector) if connector != "kafka" => {
+            let feed = feed(&mut options, &connector, &stream).map_err(|e| e.at(at))?;
+            StreamDef { feed: Some(Box::new(feed)), ..stream }
+        }
+        _ => StreamDef { kafka: kafka::source(&mut options)?.map(Box::new), ..stream },
     };
     options.finish()?;
     check(&stream, partitions.is_some()).map_err(|e| e.at(at))?;
@@ -229,6 +237,19 @@ fn key_columns(
         columns.from[*place] = if as_json { ColumnFrom::KeyField } else { ColumnFrom::Key };
     }
     Ok(())
+}
+
+/// What fills the stream's topic besides producers.
+fn feed(options: &mut Options, connector: &str, stream: &StreamDef) -> Result<FeedDef, QueryError> {
+    // As others call them.
+    let connector = match connector {
+        "datagen" => "generator",
+        "filesystem" | "file" => "files",
+        "socket" | "tcp" => "lines",
+        other => other,
+    };
+    let feed = FeedDef::from_options(connector, &options.rest(), &stream.columns, &stream.format);
+    feed.map_err(|error| QueryError::invalid(error.to_string()))
 }
 
 fn max_future(options: &mut Options) -> Result<Option<i64>, QueryError> {

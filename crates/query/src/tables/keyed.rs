@@ -20,6 +20,8 @@ use crate::QueryError;
 pub const ROW: &str = "$row";
 /// The hidden column that tells how often such a row is there.
 pub const COPIES: &str = "$copies";
+/// The column that says whether a change comes (+1) or goes (-1).
+pub const WEIGHT: &str = "$weight";
 
 /// A keyed table as readers see it: the first `schema.fields().len()` columns of
 /// the stored table (a view may keep hidden key columns behind them).

@@ -14,7 +14,7 @@ mod windowed;
 
 pub use append::AppendProvider;
 pub(crate) use keyed::check_key_type;
-pub use keyed::{COPIES, KeyedProvider, ROW};
+pub use keyed::{COPIES, KeyedProvider, ROW, WEIGHT};
 pub use resolve::{Resolver, state_table_name};
 pub(crate) use schemas::register;
 pub use stream::StreamProvider;

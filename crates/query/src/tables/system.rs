@@ -18,10 +18,11 @@ use crate::{Platform, QueryError};
 pub(crate) type Columns = Vec<(&'static str, ArrayRef)>;
 type Rows = fn(&Platform) -> std::result::Result<Columns, QueryError>;
 
-const TABLES: [(&str, Rows); 13] = [
+const TABLES: [(&str, Rows); 14] = [
     ("columns", system_rows::columns),
     ("dead_letters", system_rows::dead_letters),
     ("epochs", system_rows::epochs),
+    ("feeds", system_rows::feeds),
     ("jobs", system_rows::jobs),
     ("metrics", system_rows::metrics),
     ("operators", system_rows::operators),

@@ -28,17 +28,21 @@ const PLACES: &[Place] = &[
     Place { name: "keytables", layer: STORES, may_use: &["foundation"] },
     Place { name: "lake", layer: STORES, may_use: &["foundation"] },
     Place { name: "access", layer: STORES, may_use: &["foundation", "wire-kafka"] },
-    Place { name: "catalog", layer: 3, may_use: &["foundation"] },
+    Place { name: "catalog", layer: 3, may_use: &["foundation", "config"] },
     Place { name: "query", layer: 4, may_use: &["foundation", "config", "formats", "wire-kafka", "eventlog", "kafka-client", "keytables", "lake", "catalog"] },
     // Doors see the log and who may use it, no other store and nothing that knows a schema.
     Place { name: "doors", layer: MOVERS, may_use: &["foundation", "wire-kafka", "eventlog", "access"] },
+    // Feeds append what does not come through a door.
+    Place { name: "feeds", layer: MOVERS, may_use: &["foundation", "formats", "wire-kafka", "eventlog", "catalog"] },
     Place { name: "engine", layer: MOVERS, may_use: &["foundation", "formats", "wire-kafka", "eventlog", "kafka-client", "keytables", "lake", "catalog", "query"] },
     // Serving reads through query only.
     Place { name: "serving", layer: MOVERS, may_use: &["foundation", "catalog", "query"] },
-    Place { name: "pluvio", layer: 6, may_use: &["foundation", "config", "formats", "wire-kafka", "eventlog", "kafka-client", "keytables", "access", "catalog", "query", "doors", "engine", "serving"] },
+    // All of it without doors.
+    Place { name: "embedded", layer: 6, may_use: &["foundation", "config", "wire-kafka", "eventlog", "keytables", "catalog", "query", "feeds", "engine"] },
+    Place { name: "pluvio", layer: 7, may_use: &["foundation", "config", "formats", "wire-kafka", "eventlog", "kafka-client", "keytables", "access", "catalog", "query", "doors", "engine", "embedded", "serving"] },
     // Beside the layers: nothing but tests uses these.
     Place { name: "testkit", layer: 1, may_use: &["foundation"] },
-    Place { name: "tidy", layer: 6, may_use: &[] },
+    Place { name: "tidy", layer: 7, may_use: &[] },
 ];
 
 /// May depend on DataFusion and Delta Lake directly.

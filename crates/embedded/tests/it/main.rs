@@ -1,0 +1,3 @@
+//! Pluvio inside another program.
+
+mod functions;
