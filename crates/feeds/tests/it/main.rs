@@ -6,6 +6,7 @@ mod files;
 mod generating;
 mod killing;
 mod lines;
+mod pressing;
 mod reconciling;
 mod restarting;
 mod rig;
