@@ -194,6 +194,10 @@ mod tests {
             retention_ms: None,
             retention_bytes: 1,
             trigger_ms: None,
+            start: None,
+            paused: false,
+            parallelism: None,
+            max_drift_ms: None,
             unknown_key: crate::UnknownKey::Drop,
             sql: String::new(),
         })

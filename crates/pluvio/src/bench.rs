@@ -64,7 +64,7 @@ async fn storm(folder: &Path, events: &Path, partitions: u16) -> Result<serde_js
     let mut running = Running::start(&config).await?;
     running.open();
     let script = |sql: &'static str| {
-        let (platform, folder) = (Arc::clone(running.pluvio.platform()), events.to_owned());
+        let (platform, folder) = (running.pluvio.platform().clone(), events.to_owned());
         let sql = sql.replace("PARTITIONS", &partitions.to_string());
         async move {
             let done = Session::run_script(&platform, &sql, folder, &mut |_| {}).await;

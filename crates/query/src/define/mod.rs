@@ -121,7 +121,7 @@ async fn view_definition(session: &Session, view: CreateView, sql: &str) -> Resu
 fn sink_definition(session: &Session, mut sink: SinkDef) -> Result<SinkDef, QueryError> {
     let catalog = session.catalog();
     match catalog.get(&sink.from).as_deref() {
-        Some(Definition::View(view)) => match view.kind {
+        Some(Definition::View(view)) => match &view.kind {
             ViewKind::Append { .. } => {}
             ViewKind::Keyed { key } => check_changes(&sink, view, key)?,
         },

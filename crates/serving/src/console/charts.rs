@@ -220,6 +220,10 @@ mod tests {
             retention_ms: None,
             retention_bytes: 0,
             trigger_ms: None,
+            start: None,
+            paused: false,
+            parallelism: None,
+            max_drift_ms: None,
             unknown_key: pluvio_catalog::UnknownKey::Drop,
             sql: String::new(),
         }
