@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use crate::plan::batch_rules;
 use crate::tables::system::SystemTables;
 use crate::tables::{Resolver, WindowKind, WindowTable, register};
 use crate::{sessions, text_functions, windows};
@@ -24,7 +26,12 @@ pub(crate) fn new_context(
     options.sql_parser.collect_spans = true;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.parquet.schema_force_view_types = false;
-    let mut context = SessionContext::new_with_config_rt(config, Arc::clone(runtime));
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::clone(runtime))
+        .with_default_features()
+        .with_optimizer_rules(batch_rules());
+    let mut context = SessionContext::new_with_state(state.build());
     register(&context, resolver, system)?;
     for function in windows::scalar_functions() {
         context.register_udf(function.as_ref().clone());

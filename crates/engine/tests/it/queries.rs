@@ -47,6 +47,9 @@ const GROUPS: &[(&str, &str)] = &[
     ("a, cast(avg(b) * 12 AS BIGINT) AS b, c", "GROUP BY a, c"),
     ("a, max(b) - min(b) AS b, string_agg(c, '-' ORDER BY c, b) AS c", "GROUP BY a"),
     ("a, cast(median(b) AS BIGINT) AS b, cast(count(c) AS VARCHAR) AS c", "GROUP BY a HAVING min(b) < 6"),
+    ("a, sum(b) AS b, c", "GROUP BY ROLLUP (a, c)"),
+    ("a, count(*) AS b, c", "GROUP BY CUBE (a, c) HAVING count(b) <> 2"),
+    ("a, count(DISTINCT b) * 2 + grouping(a) AS b, c", "GROUP BY GROUPING SETS ((a, c), (c), (a), (c), ())"),
 ];
 const JOINS: &[&str] = &["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"];
 const CONDITIONS: &[&str] = &["", "", " AND l.b < r.b", " AND l.c = r.c"];
@@ -84,7 +87,7 @@ impl Query {
                 Group(inner(), what, by)
             }
             8 | 9 => Join(inner(), chosen(JOINS), inner(), chosen(CONDITIONS)),
-            10 => Exists(inner(), chosen(&["EXISTS", "NOT EXISTS", "IN"]), inner()),
+            10 => Exists(inner(), chosen(&["EXISTS", "NOT EXISTS", "IN", "NOT IN", "NOT IN OF"]), inner()),
             11 => Above(inner(), chosen(&["max(b) - 2", "avg(b)", "count(*) / 2"]), inner()),
             12 => Top(inner(), chosen(ORDERS), 1 + random.next_u64() % 3),
             _ => Over(inner(), chosen(OVERS)),
@@ -146,6 +149,13 @@ impl Display for Query {
             Exists(l, "IN", r) => {
                 write!(f, "SELECT a, b, c FROM ({l}) AS l WHERE b IN (SELECT r.b FROM ({r}) AS r)")
             }
+            Exists(l, "NOT IN", r) => {
+                write!(f, "SELECT a, b, c FROM ({l}) AS l WHERE b NOT IN (SELECT r.b FROM ({r}) AS r)")
+            }
+            Exists(l, "NOT IN OF", r) => write!(
+                f,
+                "SELECT a, b, c FROM ({l}) AS l WHERE b NOT IN (SELECT r.b FROM ({r}) AS r WHERE r.a = l.a)"
+            ),
             Exists(l, kind, r) => {
                 write!(
                     f,

@@ -3,6 +3,8 @@
 //! aggregate into two, or a plain join into something else, which a batch may do
 //! and a job with durable state may not.)
 
+mod not_in;
+
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 
+use self::not_in::NotIn;
 use crate::QueryError;
 
 /// Plans the query of a materialized view.
@@ -41,6 +44,7 @@ pub fn plan_continuous(
             Arc::new(SimplifyExpressions::new()),
             Arc::new(ReplaceDistinctWithAggregate::new()),
             Arc::new(DecorrelatePredicateSubquery::new()),
+            Arc::new(NotIn { correlated_only: false }),
             Arc::new(ScalarSubqueryToJoin::new()),
             Arc::new(DecorrelateLateralJoin::new()),
             Arc::new(EliminateCrossJoin::new()),
@@ -56,4 +60,14 @@ pub fn plan_continuous(
         let config = config.without_query_execution_start_time();
         Ok(Optimizer::with_rules(rules).optimize(plan, &config, |_, _| {})?)
     })
+}
+
+/// The optimizer rules of a batch query: DataFusion's, and ours among them.
+pub fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    let subqueries = DecorrelatePredicateSubquery::new();
+    let place = rules.iter().position(|rule| rule.name() == subqueries.name());
+    let place = place.map_or(0, |place| place + 1);
+    rules.insert(place, Arc::new(NotIn { correlated_only: true }));
+    rules
 }
