@@ -7,7 +7,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::plan::batch_rules;
+use crate::plan::{analyzer_rules, as_of_marker, batch_rules};
 use crate::tables::system::SystemTables;
 use crate::tables::{Resolver, WindowKind, WindowTable, register};
 use crate::{sessions, text_functions, windows};
@@ -30,6 +30,7 @@ pub(crate) fn new_context(
         .with_config(config)
         .with_runtime_env(Arc::clone(runtime))
         .with_default_features()
+        .with_analyzer_rules(analyzer_rules())
         .with_optimizer_rules(batch_rules());
     let mut context = SessionContext::new_with_state(state.build());
     register(&context, resolver, system)?;
@@ -42,6 +43,7 @@ pub(crate) fn new_context(
     for function in text_functions::scalar_functions() {
         context.register_udf(function);
     }
+    context.register_udf(as_of_marker());
     datafusion_functions_json::register_all(&mut context)?;
     for (name, kind) in WindowKind::ALL {
         context.register_udtf(name, Arc::new(WindowTable { kind, resolver: Arc::clone(resolver) }));

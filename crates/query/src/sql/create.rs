@@ -10,6 +10,7 @@ use super::Options;
 use super::columns::Columns;
 use super::command::{Command, CreateView, Text, identifier, next_position, word};
 use super::kafka;
+use super::refused;
 use super::rewrite::emit_on_window_close;
 use crate::QueryError;
 
@@ -152,7 +153,18 @@ fn duration(options: &mut Options, name: &'static str) -> Result<Option<i64>, Qu
 }
 
 fn table(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command, QueryError> {
+    if parser.parse_keyword(Keyword::AS) {
+        let message = format!("a table of a query's rows is CREATE MATERIALIZED VIEW {name} AS SELECT …");
+        return Err(QueryError::unsupported(message));
+    }
     let columns = Columns::parse(parser)?;
+    if parser.parse_keyword(Keyword::WITH) {
+        let message = format!(
+            "a table has no connector and no options; CREATE STREAM {name} (…) WITH (connector = 'kafka', …) reads a \
+             topic, and CREATE SINK … FROM view WITH (connector = 'kafka', …) writes one"
+        );
+        return Err(QueryError::unsupported(message));
+    }
     if columns.key.is_empty() {
         let message = format!("the table \"{name}\" needs a PRIMARY KEY, for instance id BIGINT PRIMARY KEY");
         return Err(QueryError::invalid(message));
@@ -185,6 +197,7 @@ fn view(parser: &mut Parser<'_>, text: &Text<'_>, name: String) -> Result<Comman
     parser.expect_keyword(Keyword::AS)?;
     let query_start = next_position(parser);
     let query = parser.parse_query()?;
+    refused::check(&query)?;
     let query_text = text.sql[text.offset(query_start)..text.offset_before(parser)].to_owned();
     let emit_on_window_close = parser.consume_token(&emit_on_window_close());
     if !emit_on_window_close && word(parser, "emit") {
@@ -206,6 +219,11 @@ fn view(parser: &mut Parser<'_>, text: &Text<'_>, name: String) -> Result<Comman
 fn sink(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command, QueryError> {
     if parser.parse_keyword(Keyword::FROM) {
         return kafka::sink(parser, name);
+    }
+    if parser.parse_keyword(Keyword::AS) {
+        let message =
+            "a sink takes a view: CREATE MATERIALIZED VIEW name AS SELECT …, then CREATE SINK … FROM name";
+        return Err(QueryError::unsupported(message));
     }
     parser.expect_keyword(Keyword::INTO)?;
     if !word(parser, "lake") {
