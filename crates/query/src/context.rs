@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::functions::Functions;
+use crate::plan::{analyzer_rules, as_of_marker, batch_rules};
 use crate::tables::system::SystemTables;
 use crate::tables::{Resolver, WindowKind, WindowTable, register};
 use crate::{sessions, text_functions, windows};
@@ -47,12 +48,19 @@ pub(crate) fn new_context(
     options.sql_parser.collect_spans = true;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.parquet.schema_force_view_types = false;
-    let mut context = SessionContext::new_with_config_rt(config, Arc::clone(runtime));
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::clone(runtime))
+        .with_default_features()
+        .with_analyzer_rules(analyzer_rules())
+        .with_optimizer_rules(batch_rules());
+    let mut context = SessionContext::new_with_state(state.build());
     register(&context, resolver, system)?;
     register_functions(&mut context, functions)?;
     for function in sessions::window_functions() {
         context.register_udwf(function);
     }
+    context.register_udf(as_of_marker());
     for (name, kind) in WindowKind::ALL {
         context.register_udtf(name, Arc::new(WindowTable { kind, resolver: Arc::clone(resolver) }));
     }

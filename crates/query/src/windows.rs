@@ -12,11 +12,14 @@ use datafusion::arrow::array::{Array, AsArray, ListBuilder, PrimitiveArray, Time
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::{ScalarValue, exec_err, plan_err};
 use datafusion::error::Result;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast, lit,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    cast, lit,
 };
 
 use crate::functions::column;
+use crate::sql::GROUP_WINDOW;
 
 /// Event time as the engine computes with it: microseconds, UTC, no zone.
 pub const TIME_TYPE: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -130,6 +133,18 @@ impl ScalarUDFImpl for Computed {
         &self.signature
     }
 
+    /// What people write has an INTERVAL, and any time.
+    fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        match args.as_slice() {
+            [_, Expr::Literal(ScalarValue::Int64(_), _)] => Ok(ExprSimplifyResult::Original(args)),
+            [time, size] => {
+                let call = self.function.call(time.clone(), &[interval_us(size)?]);
+                Ok(ExprSimplifyResult::Simplified(call))
+            }
+            _ => Ok(ExprSimplifyResult::Original(args)),
+        }
+    }
+
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         let list = || DataType::List(Arc::new(Field::new_list_field(TIME_TYPE, true)));
         Ok(if self.function.is_list() { list() } else { TIME_TYPE })
@@ -189,13 +204,46 @@ fn check_windows(step: i64, size: i64) -> Result<()> {
 fn function(function: WindowFunction) -> Arc<ScalarUDF> {
     let mut arguments = vec![TIME_TYPE];
     arguments.resize(1 + function.constants(), DataType::Int64);
-    let signature = Signature::exact(arguments, Volatility::Immutable);
+    let mut forms = vec![TypeSignature::Exact(arguments)];
+    if function.constants() == 1 {
+        forms.push(TypeSignature::Any(2));
+    }
+    let signature = Signature::one_of(forms, Volatility::Immutable);
     Arc::new(ScalarUDF::from(Computed { function, signature }))
+}
+
+/// What stands for windows that GROUP BY cannot make; it only says so.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct GroupWindow {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for GroupWindow {
+    fn name(&self) -> &str {
+        GROUP_WINDOW
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        plan_err!(
+            "HOP, CUMULATE and SESSION stand in FROM: SELECT window_start, … FROM TABLE(HOP(TABLE t, DESCRIPTOR(time), \
+             INTERVAL slide, INTERVAL size)) GROUP BY window_start, window_end"
+        )
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        exec_err!("HOP, CUMULATE and SESSION stand in FROM")
+    }
 }
 
 /// The functions to register.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    FUNCTIONS.into_iter().map(function).collect()
+    let signature = Signature::variadic_any(Volatility::Immutable);
+    let refused = Arc::new(ScalarUDF::from(GroupWindow { signature }));
+    FUNCTIONS.into_iter().map(function).chain([refused]).collect()
 }
 
 /// The windows of a table function.

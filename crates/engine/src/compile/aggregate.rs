@@ -16,6 +16,7 @@ use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use pluvio_query::QueryError;
 
 use super::builder::{Builder, Built, Identity, storable};
+use super::grouping::grouping_sets;
 use super::key::Key;
 use super::origin::{Origin, Window, window_of};
 use super::plan::Operator;
@@ -147,14 +148,11 @@ impl AggregatePlan {
 
 /// The nodes of an aggregate's input, and the aggregate.
 pub fn aggregate(builder: &mut Builder, node: &Aggregate) -> Result<Built, QueryError> {
+    if let Some(built) = grouping_sets(builder, node)? {
+        return Ok(built);
+    }
     let built = builder.build(&node.input)?;
     built.check_input("an aggregate")?;
-    if node.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
-        return Err(QueryError::unsupported(
-            "GROUPING SETS, ROLLUP and CUBE are not supported in a continuous query; write one view for each, or \
-             UNION ALL",
-        ));
-    }
     let mut key = Key::of(&node.group_expr, node.input.schema(), &built.origins)?;
     let window = window_of(key.origins.iter().copied());
     let constant = key.or_constant();

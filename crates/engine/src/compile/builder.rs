@@ -20,7 +20,7 @@ use datafusion::scalar::ScalarValue;
 use pluvio_query::QueryError;
 use pluvio_query::tables::{AppendProvider, KeyedProvider, StreamProvider};
 
-use super::expressions::{physical, without_casts};
+use super::expressions::{check_lasting, physical, without_casts};
 use super::join::loose;
 use super::origin::{Edge, Origin, origin_of};
 use super::plan::{ChangelogPlan, HoldPlan, Node, Operator, Read, Step, Unnest};
@@ -288,6 +288,7 @@ impl Builder {
     fn filter(&mut self, filter: &Filter) -> Result<Built, QueryError> {
         let mut built = self.build(&filter.input)?;
         check_steady(&built, &filter.predicate)?;
+        check_lasting(&filter.predicate)?;
         let schema = filter.input.schema();
         for (node, limit) in rank_limits(&filter.predicate, schema, &built.origins) {
             if let Operator::Over(over) = &mut self.nodes[node].operator
@@ -450,7 +451,8 @@ fn unsupported(plan: &LogicalPlan) -> QueryError {
              ROW_NUMBER() OVER (ORDER BY …) <= N"
         }
         LogicalPlan::Subquery(_) => {
-            "a subquery that depends on the outer row is not supported here; write a JOIN"
+            "a subquery that depends on the outer row is not supported here; write a JOIN, and for the first N of each \
+             row's, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) <= N"
         }
         LogicalPlan::RecursiveQuery(_) => "a recursive query is not supported in a continuous query",
         other => {

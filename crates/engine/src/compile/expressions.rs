@@ -6,6 +6,7 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use pluvio_query::QueryError;
@@ -17,7 +18,10 @@ use pluvio_query::QueryError;
 pub fn physical(expression: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, QueryError> {
     let mut subquery = false;
     expression.apply(|e| {
-        subquery |= matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
+        subquery |= matches!(
+            e,
+            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)
+        );
         Ok(TreeNodeRecursion::Continue)
     })?;
     if subquery {
@@ -36,4 +40,21 @@ pub fn without_casts(expression: &Expr) -> &Expr {
         Expr::Alias(alias) => without_casts(&alias.expr),
         other => other,
     }
+}
+
+/// Fails if a condition asks for the present: it would be asked once, when a row
+/// comes, and the row would stay when its time is over.
+pub fn check_lasting(condition: &Expr) -> Result<(), QueryError> {
+    let present = |e: &Expr| {
+        let name = |f: &ScalarFunction| ["now", "current_date", "current_time"].contains(&f.func.name());
+        Ok(matches!(e, Expr::ScalarFunction(function) if name(function)))
+    };
+    if !condition.exists(present)? {
+        return Ok(());
+    }
+    Err(QueryError::unsupported(
+        "a view's rows do not go as time passes, so its conditions cannot ask for now(): filter when you read the view, \
+         let WITH (retention = '1 hour') remove what is old, or compare with a column of the stream that is AS \
+         PROCTIME(), the time when the event came",
+    ))
 }

@@ -10,7 +10,7 @@ use pluvio_query::QueryError;
 
 use super::builder::{Builder, Built, Identity};
 use super::expiry::{SideExpiry, expiries};
-use super::expressions::physical;
+use super::expressions::{check_lasting, physical};
 use super::key::Key;
 use super::origin::{Origin, Window, window_of};
 use super::plan::Operator;
@@ -108,6 +108,7 @@ pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Bu
     left_key.or_constant();
     right_key.or_constant();
     let pair = left_schema.join(right_schema)?;
+    join.filter.iter().try_for_each(check_lasting)?;
     let condition = join.filter.as_ref().map(|f| physical(f, &pair)).transpose()?;
     let (left_expiry, right_expiry) =
         expiries(join.filter.as_ref(), (left_schema, &left), (right_schema, &right))?.unwrap_or_default();

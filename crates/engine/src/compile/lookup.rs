@@ -1,4 +1,6 @@
-//! Joins of a stream with a real-time table: a lookup by primary key.
+//! Joins of a stream with a real-time table: a lookup by primary key. A view that
+//! is kept by key is looked up the same way, as of the epoch before, where the
+//! query says so by `FOR SYSTEM_TIME AS OF`.
 
 use std::sync::Arc;
 
@@ -98,10 +100,17 @@ impl Side {
             LogicalPlan::TableScan(scan) => {
                 let provider = source_as_provider(&scan.source)?;
                 let Some(keyed) = provider.downcast_ref::<KeyedProvider>() else { return Ok(None) };
-                if keyed.is_view() {
+                if !keyed.is_lookup() {
                     return Ok(None);
                 }
                 let schema = keyed.schema();
+                if keyed.key().iter().any(|place| *place >= schema.fields().len()) {
+                    return Err(QueryError::unsupported(format!(
+                        "the view \"{}\" cannot be looked up: its key is not among its columns. Name all columns of \
+                         its GROUP BY or PARTITION BY in its SELECT list, or JOIN it without FOR SYSTEM_TIME",
+                        keyed.name()
+                    )));
+                }
                 let columns = scan.projection.clone().unwrap_or_else(|| (0..schema.fields().len()).collect());
                 let types = schema.fields().iter().map(|f| f.data_type().clone()).collect();
                 let (table, key) = (keyed.name().to_owned(), keyed.key().to_vec());

@@ -10,6 +10,7 @@ mod builder;
 mod describe;
 mod expiry;
 mod expressions;
+mod grouping;
 mod join;
 mod key;
 mod lookup;

@@ -19,6 +19,9 @@ pub enum Query {
     Group(Box<Query>, &'static str, &'static str),
     /// The kind, and what must hold besides `l.a = r.a`.
     Join(Box<Query>, &'static str, Box<Query>, &'static str),
+    /// Each row with the nearest of another side, by `b`: the kind, and how `b` is
+    /// compared.
+    AsOf(Box<Query>, &'static str, Box<Query>, &'static str),
     /// Rows for which there are others.
     Exists(Box<Query>, &'static str, Box<Query>),
     /// Rows compared with one value of others.
@@ -29,7 +32,7 @@ pub enum Query {
     Over(Box<Query>, &'static str),
 }
 
-use Query::{Above, Distinct, Exists, Filter, Group, Join, Map, Named, Over, Set, Top};
+use Query::{Above, AsOf, Distinct, Exists, Filter, Group, Join, Map, Named, Over, Set, Top};
 
 const FILTERS: &[&str] = &["b > 3", "a = 2", "c IS NOT NULL", "c <> 'x' AND b < 8", "a IS NULL OR b % 2 = 0"];
 const MAPS: &[&str] =
@@ -47,6 +50,9 @@ const GROUPS: &[(&str, &str)] = &[
     ("a, cast(avg(b) * 12 AS BIGINT) AS b, c", "GROUP BY a, c"),
     ("a, max(b) - min(b) AS b, string_agg(c, '-' ORDER BY c, b) AS c", "GROUP BY a"),
     ("a, cast(median(b) AS BIGINT) AS b, cast(count(c) AS VARCHAR) AS c", "GROUP BY a HAVING min(b) < 6"),
+    ("a, sum(b) AS b, c", "GROUP BY ROLLUP (a, c)"),
+    ("a, count(*) AS b, c", "GROUP BY CUBE (a, c) HAVING count(b) <> 2"),
+    ("a, count(DISTINCT b) * 2 + grouping(a) AS b, c", "GROUP BY GROUPING SETS ((a, c), (c), (a), (c), ())"),
 ];
 const JOINS: &[&str] = &["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"];
 const CONDITIONS: &[&str] = &["", "", " AND l.b < r.b", " AND l.c = r.c"];
@@ -83,8 +89,11 @@ impl Query {
                 let (what, by) = GROUPS[below(GROUPS.len())];
                 Group(inner(), what, by)
             }
+            8 if below(2) == 0 => {
+                AsOf(inner(), chosen(&["", "LEFT"]), inner(), chosen(&[">=", ">", "<=", "<"]))
+            }
             8 | 9 => Join(inner(), chosen(JOINS), inner(), chosen(CONDITIONS)),
-            10 => Exists(inner(), chosen(&["EXISTS", "NOT EXISTS", "IN"]), inner()),
+            10 => Exists(inner(), chosen(&["EXISTS", "NOT EXISTS", "IN", "NOT IN", "NOT IN OF"]), inner()),
             11 => Above(inner(), chosen(&["max(b) - 2", "avg(b)", "count(*) / 2"]), inner()),
             12 => Top(inner(), chosen(ORDERS), 1 + random.next_u64() % 3),
             _ => Over(inner(), chosen(OVERS)),
@@ -96,7 +105,9 @@ impl Query {
         match self {
             Named(_) => Vec::new(),
             Filter(of, _) | Map(of, _) | Distinct(of) | Group(of, ..) | Top(of, ..) | Over(of, _) => vec![of],
-            Set(l, _, r) | Join(l, _, r, _) | Exists(l, _, r) | Above(l, _, r) => vec![l, r],
+            Set(l, _, r) | Join(l, _, r, _) | AsOf(l, _, r, _) | Exists(l, _, r) | Above(l, _, r) => {
+                vec![l, r]
+            }
         }
     }
 
@@ -114,12 +125,8 @@ impl Query {
         let slot = match &mut changed {
             Named(_) => return changed,
             Filter(of, _) | Map(of, _) | Distinct(of) | Group(of, ..) | Top(of, ..) | Over(of, _) => of,
-            Set(l, _, r) | Join(l, _, r, _) | Exists(l, _, r) | Above(l, _, r) => {
-                if place == 0 {
-                    l
-                } else {
-                    r
-                }
+            Set(l, _, r) | Join(l, _, r, _) | AsOf(l, _, r, _) | Exists(l, _, r) | Above(l, _, r) => {
+                if place == 0 { l } else { r }
             }
         };
         **slot = part;
@@ -143,9 +150,21 @@ impl Display for Query {
                 "SELECT l.a, coalesce(r.b, l.b) AS b, coalesce(l.c, r.c) AS c FROM ({l}) AS l {kind} ({r}) AS r \
                  ON l.a = r.a{condition}"
             ),
+            AsOf(l, kind, r, compared) => write!(
+                f,
+                "SELECT l.a, coalesce(r.b, l.b) AS b, coalesce(r.c, l.c) AS c FROM ({l}) AS l ASOF {kind} JOIN ({r}) AS r \
+                 ON l.a = r.a AND l.b {compared} r.b"
+            ),
             Exists(l, "IN", r) => {
                 write!(f, "SELECT a, b, c FROM ({l}) AS l WHERE b IN (SELECT r.b FROM ({r}) AS r)")
             }
+            Exists(l, "NOT IN", r) => {
+                write!(f, "SELECT a, b, c FROM ({l}) AS l WHERE b NOT IN (SELECT r.b FROM ({r}) AS r)")
+            }
+            Exists(l, "NOT IN OF", r) => write!(
+                f,
+                "SELECT a, b, c FROM ({l}) AS l WHERE b NOT IN (SELECT r.b FROM ({r}) AS r WHERE r.a = l.a)"
+            ),
             Exists(l, kind, r) => {
                 write!(
                     f,

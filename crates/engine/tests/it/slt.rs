@@ -4,7 +4,8 @@
 //! until the events before it are visible; `@restart` alone in a statement
 //! stops the platform and opens it again; `@produce TOPIC` and lines of
 //! `KEY => VALUE` behind it, with `-` for null, and `name: value` for a header of
-//! the next event, append events as a producer does.
+//! the next event, append events as a producer does. `PLUVIO_SLT` runs only the
+//! files with this in their name.
 
 use std::path::{Path, PathBuf};
 
@@ -116,7 +117,12 @@ fn is_query(sql: &str) -> bool {
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql");
     let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "slt")).collect();
+    let wanted = std::env::var("PLUVIO_SLT").unwrap_or_default();
+    let is_one = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.ends_with(".slt") && name.contains(&wanted)
+    };
+    let mut files: Vec<_> = entries.filter(is_one).collect();
     files.sort();
     files
 }

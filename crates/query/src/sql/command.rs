@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 use pluvio_catalog::{SinkDef, StartAt, StreamDef, TableDef, UnknownKey};
 use pluvio_foundation::limits::SQL_BYTES_MAX;
 
-use super::{create, other, rewrite::rewrite};
+use super::{create, other, refused, rewrite::rewrite};
 use crate::{Position, QueryError};
 
 const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
@@ -162,11 +162,12 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>, QueryError> {
             return Ok(parsed);
         }
         let start = next_position(&parser);
-        let (command, lenient) = statement(&mut parser, &text).map_err(|e| e.at(start))?;
+        let (command, lenient) =
+            statement(&mut parser, &text).map_err(|e| refused::with_spelling(e).at(start))?;
         let after = parser.peek_token();
         if !matches!(after.token, Token::SemiColon | Token::EOF) {
             let message = format!("expected the end of the statement, found {}", after.token);
-            return Err(QueryError::invalid(message).at(next_position(&parser)));
+            return Err(refused::with_spelling(QueryError::invalid(message)).at(next_position(&parser)));
         }
         let end = text.offset_before(&parser);
         let mut parsed_one =
@@ -182,7 +183,9 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>, QueryError> {
 /// The first mistake, with its line and column.
 pub fn parse_query(sql: &str) -> Result<Box<Query>, QueryError> {
     let text = Text::new(sql)?;
-    Ok(text.parser().parse_query()?)
+    let query = text.parser().parse_query()?;
+    refused::check(&query)?;
+    Ok(query)
 }
 
 /// Parses the text of a single expression.
@@ -211,7 +214,11 @@ fn statement(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<(Command, bool)
         Some(command) => Ok(command),
         None => match other::parse(parser, text)? {
             Some(command) => Ok(command),
-            None => Ok((Command::Sql(Box::new(parser.parse_statement()?)), false)),
+            None => {
+                let statement = parser.parse_statement()?;
+                refused::check(&statement)?;
+                Ok((Command::Sql(Box::new(statement)), false))
+            }
         },
     }
 }

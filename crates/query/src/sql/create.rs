@@ -9,6 +9,7 @@ use super::Options;
 use super::columns::Columns;
 use super::command::{Command, CreateView, Text, ViewOptions, identifier, next_position, word};
 use super::kafka;
+use super::refused;
 use super::rewrite::emit_on_window_close;
 use super::stream::stream;
 use crate::QueryError;
@@ -94,7 +95,18 @@ pub(super) fn duration(options: &mut Options, name: &'static str) -> Result<Opti
 }
 
 fn table(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command, QueryError> {
+    if parser.parse_keyword(Keyword::AS) {
+        let message = format!("a table of a query's rows is CREATE MATERIALIZED VIEW {name} AS SELECT …");
+        return Err(QueryError::unsupported(message));
+    }
     let columns = Columns::parse(parser)?;
+    if parser.parse_keyword(Keyword::WITH) {
+        let message = format!(
+            "a table has no connector and no options; CREATE STREAM {name} (…) WITH (connector = 'kafka', …) reads a \
+             topic, and CREATE SINK … FROM view WITH (connector = 'kafka', …) writes one"
+        );
+        return Err(QueryError::unsupported(message));
+    }
     if columns.key.is_empty() {
         let message = format!("the table \"{name}\" needs a PRIMARY KEY, for instance id BIGINT PRIMARY KEY");
         return Err(QueryError::invalid(message));
@@ -143,6 +155,7 @@ fn view(parser: &mut Parser<'_>, text: &Text<'_>, name: String) -> Result<Comman
 pub fn query(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<(Box<Query>, String), QueryError> {
     let start = next_position(parser);
     let query = parser.parse_query()?;
+    refused::check(&query)?;
     Ok((query, text.sql[text.offset(start)..text.offset_before(parser)].to_owned()))
 }
 
@@ -181,6 +194,11 @@ pub fn start_at(text: &str) -> Result<StartAt, &'static str> {
 fn sink(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command, QueryError> {
     if parser.parse_keyword(Keyword::FROM) {
         return kafka::sink(parser, name);
+    }
+    if parser.parse_keyword(Keyword::AS) {
+        let message =
+            "a sink takes a view: CREATE MATERIALIZED VIEW name AS SELECT …, then CREATE SINK … FROM name";
+        return Err(QueryError::unsupported(message));
     }
     parser.expect_keyword(Keyword::INTO)?;
     if !word(parser, "lake") {

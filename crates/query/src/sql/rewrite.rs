@@ -4,17 +4,21 @@
 //!   → `TUMBLE('t', 'c', INTERVAL …)`, a plain table function; the other windows alike;
 //! - `EMIT ON WINDOW CLOSE` → one token that cannot be an alias of what stands
 //!   before it;
-//! - `t FOR SYSTEM_TIME AS OF x` → `t`: joining a stream with a table is a lookup
-//!   as of the epoch's processing time anyway.
+//! - joins as of a time: `as_of.rs`; windows as functions in GROUP BY: `old_windows.rs`;
+//! - `NOT ENFORCED` behind a key → nothing: no key is.
 //!
 //! Tokens keep their places, so errors still point into the user's text.
 
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
+use super::as_of::as_of;
+use super::old_windows::old_windows;
+
 /// Applies every rewrite.
 pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     // Comments and blanks carry nothing; without them, lookahead is simple.
     let tokens: Vec<_> = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
+    let tokens = old_windows(as_of(tokens));
     let mut out = Vec::with_capacity(tokens.len());
     let mut closing = Vec::new();
     let mut depth = 0_usize;
@@ -27,7 +31,7 @@ pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             i += window(&tokens, i, &mut out, &mut depth);
             continue;
         }
-        if is_window(&tokens, i) && (is_word(&tokens, i + 2, "table") || are_names(&tokens, i + 2)) {
+        if is_table_window(&tokens, i) {
             i += window(&tokens, i, &mut out, &mut depth);
             continue;
         }
@@ -38,8 +42,8 @@ pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             i += 4;
             continue;
         }
-        if let Some(skipped) = system_time(&tokens, i) {
-            i += skipped;
+        if is_word(&tokens, i, "not") && is_word(&tokens, i + 1, "enforced") {
+            i += 2;
             continue;
         }
         match tokens[i].token {
@@ -66,17 +70,22 @@ pub fn emit_on_window_close() -> Token {
     Token::Placeholder("EMIT ON WINDOW CLOSE".to_owned())
 }
 
-fn is(tokens: &[TokenWithSpan], i: usize, token: &Token) -> bool {
+pub(super) fn is(tokens: &[TokenWithSpan], i: usize, token: &Token) -> bool {
     tokens.get(i).is_some_and(|t| t.token == *token)
 }
 
-fn is_word(tokens: &[TokenWithSpan], i: usize, word: &str) -> bool {
+pub(super) fn is_word(tokens: &[TokenWithSpan], i: usize, word: &str) -> bool {
     matches!(tokens.get(i).map(|t| &t.token), Some(Token::Word(w)) if w.value.eq_ignore_ascii_case(word))
 }
 
 fn is_window(tokens: &[TokenWithSpan], i: usize) -> bool {
     let named = ["tumble", "hop", "cumulate", "session"].iter().any(|name| is_word(tokens, i, name));
     named && is(tokens, i + 1, &Token::LParen)
+}
+
+/// Whether a window over a table begins here.
+pub(super) fn is_table_window(tokens: &[TokenWithSpan], i: usize) -> bool {
+    is_window(tokens, i) && (is_word(tokens, i + 2, "table") || are_names(tokens, i + 2))
 }
 
 /// Whether two names stand here, with commas.
@@ -160,20 +169,4 @@ fn literal(tokens: &[TokenWithSpan], i: usize) -> Option<TokenWithSpan> {
     let Token::Word(word) = &token.token else { return None };
     let name = if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() };
     Some(TokenWithSpan { token: Token::SingleQuotedString(name), span: token.span })
-}
-
-/// The length of `FOR SYSTEM_TIME AS OF instant` at `i`, if it stands there.
-fn system_time(tokens: &[TokenWithSpan], i: usize) -> Option<usize> {
-    let words = ["for", "system_time", "as", "of"];
-    if !words.iter().enumerate().all(|(n, word)| is_word(tokens, i + n, word)) {
-        return None;
-    }
-    let mut end = i + words.len() + 1;
-    while is(tokens, end, &Token::Period) {
-        end += 2;
-    }
-    if is(tokens, end, &Token::LParen) && is(tokens, end + 1, &Token::RParen) {
-        end += 2;
-    }
-    Some(end - i)
 }

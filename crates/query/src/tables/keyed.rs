@@ -25,7 +25,7 @@ pub const WEIGHT: &str = "$weight";
 
 /// A keyed table as readers see it: the first `schema.fields().len()` columns of
 /// the stored table (a view may keep hidden key columns behind them).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct KeyedProvider {
     name: String,
     schema: SchemaRef,
@@ -34,6 +34,8 @@ pub struct KeyedProvider {
     store: Arc<Store>,
     /// A view is written by its job only.
     is_view: bool,
+    /// A join looks rows up in it, as they are when it does.
+    is_lookup: bool,
 }
 
 impl KeyedProvider {
@@ -42,7 +44,7 @@ impl KeyedProvider {
         let visible = key.iter().all(|k| *k < schema.fields().len());
         let constraints = if visible { vec![Constraint::PrimaryKey(key.clone())] } else { Vec::new() };
         let constraints = Constraints::new_unverified(constraints);
-        Self { name: name.to_owned(), schema, key, constraints, store, is_view }
+        Self { name: name.to_owned(), schema, key, constraints, store, is_view, is_lookup: false }
     }
 
     /// The table's name.
@@ -58,6 +60,17 @@ impl KeyedProvider {
     /// Whether this is a view.
     pub fn is_view(&self) -> bool {
         self.is_view
+    }
+
+    /// Whether a join is to look rows up in it, as they are at that moment. Of a
+    /// real-time table, every join does.
+    pub fn is_lookup(&self) -> bool {
+        self.is_lookup || !self.is_view
+    }
+
+    /// The same table, for a join that looks rows up in it.
+    pub fn as_lookup(&self) -> Self {
+        Self { is_lookup: true, ..self.clone() }
     }
 
     /// The stored table.
