@@ -40,6 +40,12 @@ impl EncodedKeys {
         &self.bytes[start..self.ends[row] as usize]
     }
 
+    /// Adds a key.
+    pub(crate) fn push(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len() as u32);
+    }
+
     /// Bytes held.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.ends.capacity() * 4 + self.bytes.capacity()

@@ -10,6 +10,7 @@ mod metrics;
 mod open;
 mod publish;
 mod write_rows;
+mod write_run;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

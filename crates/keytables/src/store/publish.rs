@@ -288,9 +288,18 @@ fn find_cold(
     };
     missing.sort_unstable_by(|a, b| encoded.get(*a).cmp(encoded.get(*b)));
     let view = table.cold.view()?;
+    let recent = table.recent.lock();
+    let mut recent = recent.as_ref().and_then(|recent| recent.reader(table.version()));
     for row in missing {
         let key = encoded.get(row);
-        if resolved.insert(key.into()) && view.contains(key)? {
+        if !resolved.insert(key.into()) {
+            continue;
+        }
+        let there = match recent.as_mut().and_then(|recent| recent.find(key)) {
+            Some(there) => there,
+            None => view.contains(key)?,
+        };
+        if there {
             hits.found += 1;
             hits.deleted.push(key.into());
         }
