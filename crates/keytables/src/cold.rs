@@ -18,10 +18,12 @@
 //! journal and the spans, and fjall only as far as real folders go.
 //!
 //! **How a table's keyspace is set up.** Every file has a filter, so that a key
-//! that is nowhere is told without its blocks. Filters and indexes are cut into
-//! pieces of a few KiB that go through the cache like rows do: a whole filter has
-//! as many bytes as its file has keys, more than a cache of the budget's size
-//! keeps. A keyspace keeps the settings it was made with.
+//! that is nowhere is told without its blocks. Filters and indexes of all but the
+//! largest levels stay in memory as long as their file does: about 1.3 bytes per
+//! row ([`FILTER_BITS_PER_KEY`]). A filter that is not kept is read again as a
+//! whole for each lookup once it is larger than a part of the cache. Those of the
+//! largest levels are cut into pieces that go through the cache. A keyspace keeps
+//! the settings it was made with.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +31,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fjall::compaction::Leveled;
-use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PartitioningPolicy};
+use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use parking_lot::RwLock;
 
@@ -39,8 +41,8 @@ use crate::options::StoreOptions;
 use crate::wire::Fields;
 
 const META: &str = "meta";
-/// Bits of a filter per key: one absent key in 300 is looked for in vain.
-const FILTER_BITS_PER_KEY: f32 = 12.0;
+/// Bits of a filter per key: one absent key in 100 is looked for in vain.
+const FILTER_BITS_PER_KEY: f32 = 10.0;
 /// Files of a keyspace that are merged together into the first level.
 const UNMERGED_FILES: u8 = 8;
 /// The key of the marker.
@@ -115,8 +117,8 @@ impl Cold {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(self.memtable_bytes)
                 .filter_policy(FilterPolicy::new([filter]))
-                .filter_block_partitioning_policy(PartitioningPolicy::all(true))
-                .index_block_partitioning_policy(PartitioningPolicy::all(true))
+                .filter_block_pinning_policy(PinningPolicy::all(true))
+                .index_block_pinning_policy(PinningPolicy::all(true))
                 .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(UNMERGED_FILES)))
         };
         self.database.keyspace(&keyspace_name(table), create).map_err(TableError::store("opening a table"))
@@ -273,6 +275,17 @@ impl ColdView {
     /// The rows whose keys begin so, in key order.
     pub(crate) fn prefix(&self, prefix: &[u8]) -> fjall::Iter {
         self.snapshot.prefix(&self.keyspace, prefix)
+    }
+
+    /// The rows behind a key, or all, in key order.
+    pub(crate) fn after(&self, key: Option<&[u8]>) -> fjall::Iter {
+        match key {
+            None => self.iter(),
+            Some(key) => {
+                let behind = (std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded);
+                self.snapshot.range::<&[u8], _>(&self.keyspace, behind)
+            }
+        }
     }
 
     /// All rows in key order.

@@ -196,7 +196,7 @@ impl KeyTable {
     ) -> Result<Vec<RecordBatch>> {
         let encoded = key::encode(keys)?;
         let mut order = missing.to_vec();
-        order.sort_unstable_by(|a, b| encoded.get(*a).cmp(encoded.get(*b)));
+        encoded.sort(&mut order);
         let mut decoder = self.layout.decoder()?;
         let mut batches = Vec::new();
         let mut recent = Recent::new(located.version);

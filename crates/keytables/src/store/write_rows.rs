@@ -105,7 +105,7 @@ impl Writer<'_> {
 
     fn write_batches(&mut self, source: &Source) -> Result<()> {
         let mut order: Vec<usize> = (0..source.keys.len()).collect();
-        order.sort_unstable_by(|a, b| source.keys.get(*a).cmp(source.keys.get(*b)));
+        source.keys.sort(&mut order);
         let mut batch = self.cold.batch();
         let mut bytes = 0;
         let mut value = Vec::new();

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::checkpoint::TableJob;
 use super::write_rows::{Source, Writer};
+use crate::codec::key;
 use crate::error::{Result, TableError};
 use crate::hot::bits::Bits;
 
@@ -78,20 +79,21 @@ impl Ranges {
 /// The rows of one range, encoded, and where they are in key order.
 struct Sorted {
     sources: Vec<Source>,
-    order: Vec<(u32, u32)>,
+    order: Vec<(u128, u32, u32)>,
 }
 
 impl Sorted {
     fn new(job: &TableJob, ranges: &Ranges, range: usize) -> Result<Self> {
         let mut sources = Vec::new();
-        let mut order: Vec<(u32, u32)> = Vec::new();
+        let mut order: Vec<(u128, u32, u32)> = Vec::new();
         for (at, (chunk, dirty)) in job.changed.iter().enumerate() {
             let source = Source::new(job, chunk, &ranges.rows(at, dirty, range))?;
-            order.extend((0..source.keys.len()).map(|row| (sources.len() as u32, row as u32)));
+            let place = |row| (key::beginning(source.keys.get(row)), sources.len() as u32, row as u32);
+            order.extend((0..source.keys.len()).map(place));
             sources.push(source);
         }
-        let key = |(at, row): (u32, u32)| sources[at as usize].keys.get(row as usize);
-        order.sort_unstable_by(|a, b| key(*a).cmp(key(*b)));
+        let key = |at: u32, row: u32| sources[at as usize].keys.get(row as usize);
+        order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a.1, a.2).cmp(key(b.1, b.2))));
         Ok(Self { sources, order })
     }
 }
@@ -127,7 +129,7 @@ impl Writer<'_> {
         let mut value = Vec::new();
         for range in part {
             let sorted = Sorted::new(job, ranges, range)?;
-            for (position, (at, row)) in sorted.order.iter().enumerate() {
+            for (position, (_, at, row)) in sorted.order.iter().enumerate() {
                 let source = &sorted.sources[*at as usize];
                 let key = source.keys.get(*row as usize);
                 while let Some(gone) = deleted.next_if(|gone| *gone < key) {
