@@ -16,12 +16,22 @@
 //! journal from the old "applied" on sets the same keys again. fjall does its
 //! own I/O, outside of [`pluvio_foundation::Disk`]: a simulation covers the
 //! journal and the spans, and fjall only as far as real folders go.
+//!
+//! **How a table's keyspace is set up.** Every file has a filter, so that a key
+//! that is nowhere is told without its blocks. Filters and indexes of all but the
+//! largest levels stay in memory as long as their file does: about 1.3 bytes per
+//! row ([`FILTER_BITS_PER_KEY`]). A filter that is not kept is read again as a
+//! whole for each lookup once it is larger than a part of the cache. Those of the
+//! largest levels are cut into pieces that go through the cache. A keyspace keeps
+//! the settings it was made with.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fjall::compaction::Leveled;
+use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use parking_lot::RwLock;
 
@@ -31,6 +41,10 @@ use crate::options::StoreOptions;
 use crate::wire::Fields;
 
 const META: &str = "meta";
+/// Bits of a filter per key: one absent key in 100 is looked for in vain.
+const FILTER_BITS_PER_KEY: f32 = 10.0;
+/// Files of a keyspace that are merged together into the first level.
+const UNMERGED_FILES: u8 = 8;
 /// The key of the marker.
 pub(crate) const APPLIED: &[u8] = b"applied";
 
@@ -81,7 +95,7 @@ impl Cold {
     /// Opens or makes the database.
     pub(crate) fn open(folder: &Path, options: &StoreOptions) -> Result<Self> {
         let database = Database::builder(folder)
-            .cache_size(options.store_cache_bytes)
+            .cache_size(options.cache_bytes())
             .manual_journal_persist(true)
             .max_journaling_size(64 << 20)
             .worker_threads(1)
@@ -90,7 +104,7 @@ impl Cold {
                 fjall::Error::Locked => TableError::Locked { path: folder.to_owned() },
                 other => TableError::store("opening")(other),
             })?;
-        let memtable_bytes = options.store_memtable_bytes.max(1 << 20);
+        let memtable_bytes = options.memtable_bytes();
         let create = || KeyspaceCreateOptions::default().max_memtable_size(1 << 20);
         let meta = database.keyspace(META, create).map_err(TableError::store("opening its meta data"))?;
         Ok(Self { database, meta, memtable_bytes })
@@ -98,7 +112,15 @@ impl Cold {
 
     /// The keyspace of a table, made if absent.
     pub(crate) fn keyspace(&self, table: u32) -> Result<Keyspace> {
-        let create = || KeyspaceCreateOptions::default().max_memtable_size(self.memtable_bytes);
+        let filter = FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(FILTER_BITS_PER_KEY));
+        let create = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(self.memtable_bytes)
+                .filter_policy(FilterPolicy::new([filter]))
+                .filter_block_pinning_policy(PinningPolicy::all(true))
+                .index_block_pinning_policy(PinningPolicy::all(true))
+                .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(UNMERGED_FILES)))
+        };
         self.database.keyspace(&keyspace_name(table), create).map_err(TableError::store("opening a table"))
     }
 
@@ -253,6 +275,17 @@ impl ColdView {
     /// The rows whose keys begin so, in key order.
     pub(crate) fn prefix(&self, prefix: &[u8]) -> fjall::Iter {
         self.snapshot.prefix(&self.keyspace, prefix)
+    }
+
+    /// The rows behind a key, or all, in key order.
+    pub(crate) fn after(&self, key: Option<&[u8]>) -> fjall::Iter {
+        match key {
+            None => self.iter(),
+            Some(key) => {
+                let behind = (std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded);
+                self.snapshot.range::<&[u8], _>(&self.keyspace, behind)
+            }
+        }
     }
 
     /// All rows in key order.

@@ -108,7 +108,7 @@ impl KeyTable {
     ) -> Result<Vec<RecordBatch>> {
         let in_memory = keys_of(slots, &rows.found);
         let mut order: Vec<usize> = (0..probe.len()).collect();
-        order.sort_unstable_by(|a, b| probe.get(*a).cmp(probe.get(*b)));
+        probe.sort(&mut order);
         let mut reader = Reader { decoder: self.layout.decoder()?, batches: Vec::new(), slots: slots.len() };
         let mut found: Vec<Location> = Vec::new();
         let mut found_of = vec![0..0; probe.len()];

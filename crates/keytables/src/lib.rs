@@ -59,6 +59,7 @@ mod group_lookup;
 mod hot;
 mod journal;
 mod options;
+mod recent;
 mod snapshot;
 mod span;
 mod store;

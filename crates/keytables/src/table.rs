@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::codec::key;
 use crate::codec::row::RowLayout;
@@ -17,6 +17,7 @@ use crate::hot::gather::gather;
 use crate::hot::index::{Location, NOWHERE, location};
 use crate::hot::keys::Keys;
 use crate::options::CHUNK_ROWS_MAX;
+use crate::recent::Recent;
 use crate::snapshot::TableSnapshot;
 
 /// Stored bytes of one batch read from the keyed store.
@@ -32,6 +33,7 @@ pub struct KeyTable {
     pub(crate) cold: ColdTable,
     pub(crate) dropped: AtomicBool,
     pub(crate) version: AtomicU64,
+    pub(crate) recent: Mutex<Option<Recent>>,
 }
 
 /// What a [`KeyTable::lookup`] found.
@@ -49,6 +51,8 @@ struct Located {
     found: Vec<Location>,
     /// Where to look for the rest, if some rows are only in the keyed store.
     cold: Option<(ColdView, Vec<usize>)>,
+    /// The table's version at that instant.
+    version: u64,
 }
 
 impl KeyTable {
@@ -168,8 +172,9 @@ impl KeyTable {
         let found = hot.index.find(&hot.slots, probe);
         hot.touch(&found);
         let slots = hot.slots.clone();
+        let version = self.version();
         if hot.cold_rows == 0 {
-            return Ok(Located { slots, found, cold: None });
+            return Ok(Located { slots, found, cold: None, version });
         }
         let mut missing: Vec<usize> = (0..found.len()).filter(|row| found[*row] == NOWHERE).collect();
         if !hot.deleted.is_empty() || !hot.deleting.is_empty() {
@@ -177,7 +182,7 @@ impl KeyTable {
             missing.retain(|row| !hot.is_deleted(encoded.get(*row)));
         }
         let cold = if missing.is_empty() { None } else { Some((self.cold.view()?, missing)) };
-        Ok(Located { slots, found, cold })
+        Ok(Located { slots, found, cold, version })
     }
 
     /// Reads the missing keys from the keyed store, in key order, and points
@@ -191,9 +196,10 @@ impl KeyTable {
     ) -> Result<Vec<RecordBatch>> {
         let encoded = key::encode(keys)?;
         let mut order = missing.to_vec();
-        order.sort_unstable_by(|a, b| encoded.get(*a).cmp(encoded.get(*b)));
+        encoded.sort(&mut order);
         let mut decoder = self.layout.decoder()?;
         let mut batches = Vec::new();
+        let mut recent = Recent::new(located.version);
         let mut before: Option<usize> = None;
         for row in order {
             if let Some(same) = before.filter(|same| encoded.get(*same) == encoded.get(row)) {
@@ -201,7 +207,9 @@ impl KeyTable {
                 continue;
             }
             before = Some(row);
-            if let Some(value) = view.get(encoded.get(row))? {
+            let value = view.get(encoded.get(row))?;
+            recent.push(encoded.get(row), value.is_some());
+            if let Some(value) = value {
                 located.found[row] = location(located.slots.len() + batches.len(), decoder.rows());
                 decoder.read(encoded.get(row), &value)?;
                 if decoder.rows() == CHUNK_ROWS_MAX || decoder.bytes() >= COLD_BYTES {
@@ -211,6 +219,10 @@ impl KeyTable {
         }
         if decoder.rows() > 0 {
             batches.push(decoder.finish()?);
+        }
+        let mut latest = self.recent.lock();
+        if recent.replaces(latest.as_ref()) {
+            *latest = Some(recent);
         }
         Ok(batches)
     }

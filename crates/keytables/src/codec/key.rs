@@ -40,10 +40,34 @@ impl EncodedKeys {
         &self.bytes[start..self.ends[row] as usize]
     }
 
+    /// Adds a key.
+    pub(crate) fn push(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len() as u32);
+    }
+
+    /// Sorts rows by their keys.
+    pub(crate) fn sort(&self, rows: &mut [usize]) {
+        let mut order: Vec<(u128, usize)> = rows.iter().map(|row| (beginning(self.get(*row)), *row)).collect();
+        order.sort_unstable_by(|(a, left), (b, right)| {
+            a.cmp(b).then_with(|| self.get(*left).cmp(self.get(*right)))
+        });
+        rows.iter_mut().zip(order).for_each(|(row, (_, next))| *row = next);
+    }
+
     /// Bytes held.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.ends.capacity() * 4 + self.bytes.capacity()
     }
+}
+
+/// The first bytes of a key, in a form that sorts as they do: most keys differ in
+/// them.
+pub(crate) fn beginning(key: &[u8]) -> u128 {
+    let mut first = [0; 16];
+    let length = key.len().min(first.len());
+    first[..length].copy_from_slice(&key[..length]);
+    u128::from_be_bytes(first)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,6 +23,11 @@ impl Bits {
         Self { words, length }
     }
 
+    /// How many bits there are.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
     /// Whether the bit is set.
     pub(crate) fn get(&self, row: usize) -> bool {
         self.words[row / 64] >> (row % 64) & 1 == 1

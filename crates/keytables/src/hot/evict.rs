@@ -25,6 +25,7 @@ impl Hot {
         if self.slots[slot].is_none() || rows.dirty_count > 0 {
             return;
         }
+        self.departures += 1;
         self.cold_rows += rows.live_count as u64;
         self.index.forget(&self.slots, slot, rows.live.ones());
         self.free(slot);

@@ -97,6 +97,9 @@ pub(crate) struct Hot {
     pub(crate) deleting: Arc<KeySet>,
     /// Counts lookups and commits of all tables, to order chunks by use.
     pub(crate) uses: Arc<AtomicU64>,
+    /// Counts when rows left memory or deletions were settled: what was read from
+    /// the keyed store before may be older than what is there now.
+    pub(crate) departures: u64,
     chunk_bytes: usize,
     deleted_bytes: usize,
 }
@@ -110,6 +113,12 @@ impl Hot {
     /// Rows of the table, in memory or not.
     pub(crate) fn len(&self) -> usize {
         self.index.len() + usize::try_from(self.cold_rows).unwrap_or(usize::MAX)
+    }
+
+    /// Says how many rows the table has: those that are not in memory are only in
+    /// the keyed store.
+    pub(crate) fn set_len(&mut self, rows: u64) {
+        self.cold_rows = rows.saturating_sub(self.index.len() as u64);
     }
 
     /// Bytes held in memory.
@@ -133,6 +142,12 @@ impl Hot {
         for of in touched {
             self.free(of);
         }
+    }
+
+    /// Adds rows that were only in the keyed store.
+    pub(crate) fn adopt(&mut self, chunk: Arc<Chunk>) {
+        self.cold_rows = self.cold_rows.saturating_sub(chunk.rows() as u64);
+        self.upsert(chunk, false);
     }
 
     /// Removes keys. `encoded` are the same keys as `probe`.
@@ -200,6 +215,7 @@ impl Hot {
             self.deleted_bytes = self.deleted_bytes.saturating_sub(key.len() + KEY_OVERHEAD_BYTES);
         }
         self.deleting = Arc::default();
+        self.departures += 1;
     }
 
     /// Whether there is anything for a checkpoint to write.

@@ -23,8 +23,10 @@ use crate::error::{Result, TableError};
 use crate::framing::{FILE_HEAD_BYTES, FRAME_HEAD_BYTES, file_head, frame_head};
 use crate::options::FRAME_BYTES_MAX;
 
-/// First bytes of every journal file, with the format's version.
-pub(crate) const MAGIC: [u8; 8] = *b"PvJrnl01";
+/// First bytes of every new journal file, with the format's version.
+pub(crate) const MAGIC: [u8; 8] = *b"PvJrnl02";
+/// The same before frames told how many rows tables have: still read.
+pub(crate) const MAGIC_1: [u8; 8] = *b"PvJrnl01";
 
 /// Largest second part that is copied to make one write of the two.
 const JOIN_BYTES_MAX: usize = 256 << 10;

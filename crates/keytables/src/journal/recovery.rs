@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pluvio_foundation::{Disk, OpenMode};
 
 use super::section::{Section, decode_body};
-use super::{Journal, MAGIC, OldFile, file_path};
+use super::{Journal, MAGIC, MAGIC_1, OldFile, file_path};
 use crate::error::{Result, TableError};
 use crate::framing::{FILE_HEAD_BYTES, Found, frame_follows, read_file_head, read_frame};
 use crate::options::FRAME_BYTES_MAX;
@@ -60,7 +60,8 @@ impl FileScan<'_> {
         let failed = "reading";
         let file = self.disk.open(&path, OpenMode::Write).map_err(TableError::io(failed, &path))?;
         let length = file.len().map_err(TableError::io(failed, &path))?;
-        if read_file_head(&*file, MAGIC).map_err(TableError::io(failed, &path))? != Some(self.first) {
+        let head = |magic| read_file_head(&*file, magic).map_err(TableError::io(failed, &path));
+        if head(MAGIC)? != Some(self.first) && head(MAGIC_1)? != Some(self.first) {
             if length > FILE_HEAD_BYTES && frame_follows(&*file, &path, 0, length, FRAME_BYTES_MAX)? {
                 return Err(corrupt(&path, 0, "the file's head is damaged"));
             }

@@ -11,6 +11,8 @@
 //!   5 note removed  name
 //!   6 hold          span u32, holder, after-tag u64
 //!   7 hold released span u32, holder
+//!   8 rows          table u32, rows u64: how many rows the table has after this
+//!                   commit; since version 2 one for each table that it changes
 //! ```
 //! Sections take effect in order: later ones on the same key win.
 
@@ -27,6 +29,8 @@ pub(crate) enum Section<'a> {
     Span(u32, SpanEnd),
     /// A note's new value, none if it goes.
     Note { name: &'a str, value: Option<&'a [u8]> },
+    /// How many rows a changed table has after the commit.
+    Rows { table: u32, rows: u64 },
     /// What a holder of a span still needs, none if nothing.
     Hold { span: u32, holder: &'a str, after_tag: Option<u64> },
 }
@@ -74,6 +78,11 @@ impl Section<'_> {
                     put_bytes(value, out);
                 }
             }
+            Self::Rows { table, rows } => {
+                out.push(8);
+                out.extend_from_slice(&table.to_le_bytes());
+                out.extend_from_slice(&rows.to_le_bytes());
+            }
             Self::Hold { span, holder, after_tag } => {
                 out.push(if after_tag.is_some() { 6 } else { 7 });
                 out.extend_from_slice(&span.to_le_bytes());
@@ -112,6 +121,7 @@ fn decode_section<'a>(fields: &mut Fields<'a>) -> Option<Section<'a>> {
         5 => Section::Note { name: fields.text()?, value: None },
         6 => Section::Hold { span: fields.u32()?, holder: fields.text()?, after_tag: Some(fields.u64()?) },
         7 => Section::Hold { span: fields.u32()?, holder: fields.text()?, after_tag: None },
+        8 => Section::Rows { table: fields.u32()?, rows: fields.u64()? },
         _ => return None,
     })
 }
@@ -131,6 +141,7 @@ mod tests {
             Section::Note { name: "old", value: None },
             Section::Hold { span: 3, holder: "archive", after_tag: Some(9) },
             Section::Hold { span: 3, holder: "gone", after_tag: None },
+            Section::Rows { table: 1, rows: 7 },
         ];
         let mut body = 77_u64.to_le_bytes().to_vec();
         sections.iter().for_each(|section| section.encode(&mut body));

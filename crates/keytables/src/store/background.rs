@@ -1,5 +1,5 @@
-//! The thread that makes checkpoints when they are due and lets rows go when
-//! they are old.
+//! The thread that makes checkpoints when they are due, lets rows go when they are
+//! old, and after a start loads tables that fit into memory.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Inner;
 use super::checkpoint::Pace;
+use super::load::Loading;
 use crate::error::{Result, TableError};
 use crate::span::Span;
 
@@ -24,7 +25,21 @@ pub(super) fn start(inner: &Arc<Inner>) -> Result<JoinHandle<()>> {
 
 fn run(inner: &Inner) {
     let mut last_us = inner.clock.monotonic_us();
-    while inner.sleep() {
+    let mut loading = Some(Loading::new(inner));
+    let mut idle = false;
+    while inner.sleep(idle) {
+        idle = true;
+        if let Some(tables) = &mut loading {
+            match tables.step(inner, &Pace::background(inner)) {
+                Ok(true) => idle = false,
+                Ok(false) => loading = None,
+                Err(TableError::Closed) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "tables are not loaded into memory: their rows are read where they are");
+                    loading = None;
+                }
+            }
+        }
         inner.evict_spans();
         let now_us = inner.clock.monotonic_us();
         let due = now_us.saturating_sub(last_us) >= inner.options.checkpoint_interval_ms.saturating_mul(1000);
@@ -41,10 +56,10 @@ fn run(inner: &Inner) {
 }
 
 impl Inner {
-    /// Waits for the next look; false once the store is stopping.
-    fn sleep(&self) -> bool {
+    /// Waits for the next look if `idle`; false once the store is stopping.
+    fn sleep(&self, idle: bool) -> bool {
         let mut wake = self.wake.lock();
-        if !*wake {
+        if !*wake && idle {
             let tick = TICK_MS.min(self.options.checkpoint_interval_ms.max(10));
             self.woken.wait_for(&mut wake, Duration::from_millis(tick));
         }

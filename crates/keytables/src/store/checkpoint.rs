@@ -63,7 +63,8 @@ impl<'a> Pace<'a> {
         }
         let percent = u64::from(inner.options.checkpoint_cpu_percent.clamp(5, 100));
         let awaited = inner.awaited.load(Ordering::Acquire) > 0;
-        let overdue = inner.journal_bytes.load(Ordering::Relaxed) > inner.options.journal_bytes_max * 2;
+        let overdue = inner.journal_bytes.load(Ordering::Relaxed) > inner.options.journal_bytes_max * 2
+            || inner.is_full();
         if percent < 100 && !overdue && !awaited {
             let pause_us = (worked_us * (100 - percent) / percent).min(100_000);
             std::thread::sleep(Duration::from_micros(pause_us));
@@ -105,6 +106,8 @@ impl Inner {
                 tables.push(TableJob { table: Arc::clone(table), changed, deleted, rows });
             }
         }
+        let chunks = tables.iter().flat_map(|part: &TableJob| &part.changed);
+        *self.writing.lock() = chunks.map(|(chunk, _)| (Arc::downgrade(chunk), chunk.bytes)).collect();
         Some(Job { seq: state.seq, tables, meta })
     }
 
@@ -127,6 +130,7 @@ impl Inner {
         }
         let seq = job.seq;
         *running = None;
+        self.writing.lock().clear();
         self.metrics.checkpoints.add(1);
         let mut state = self.commit.lock();
         let files = state.journal.take_applied(seq);

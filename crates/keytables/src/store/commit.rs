@@ -29,6 +29,16 @@ pub(crate) enum Change {
     Delete { probe: Keys, encoded: EncodedKeys },
 }
 
+impl Change {
+    /// Of how many parts it is, each with its own keys.
+    pub(super) fn parts(&self) -> usize {
+        match self {
+            Self::Upsert(chunks) => chunks.len(),
+            Self::Delete { .. } => 1,
+        }
+    }
+}
+
 /// Rows for a span, ready for disk and memory.
 #[derive(Debug)]
 pub(crate) struct Append {

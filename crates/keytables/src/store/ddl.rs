@@ -65,6 +65,7 @@ impl Inner {
             cold: ColdTable::open(&self.cold()?, id)?,
             dropped: AtomicBool::new(false),
             version: AtomicU64::new(self.committed.load(Ordering::Acquire)),
+            recent: Mutex::default(),
         }))
     }
 

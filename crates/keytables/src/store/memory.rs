@@ -1,24 +1,37 @@
 //! The memory budget: what is held, and making room.
+//!
+//! The budget is for all that the store holds. The keyed store's cache and filters
+//! are taken off first, but at most half; the rest is the tables' share. What they
+//! hold is kept well below it: the difference is for what commits, lookups and
+//! checkpoints need for a moment. Chunks that only a running checkpoint still holds
+//! count as the tables' memory.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use super::Inner;
 use super::checkpoint::Pace;
 use crate::error::{Result, TableError};
+use crate::hot::chunk::Chunk;
 use crate::table::KeyTable;
 
-/// Share of the budget, in percent, above which rows leave memory.
-const FULL_PERCENT: u64 = 90;
-/// Share of the budget, in percent, down to which they do.
-const ROOMY_PERCENT: u64 = 75;
+/// What tables may hold before a checkpoint is made, in percent of their share.
+const FULL_PERCENT: u64 = 70;
+/// What tables may hold before a commit waits for room, in percent of their share.
+const CROWDED_PERCENT: u64 = 85;
+/// Down to what rows leave memory, in percent of the tables' share.
+const ROOMY_PERCENT: u64 = 55;
+/// What the filters and indexes of the keyed store hold per row, in tenths of a byte.
+const FILTER_TENTHS_PER_ROW: u64 = 15;
 /// A journal of this many times its limit makes commits wait for a checkpoint.
 const JOURNAL_TIMES_MAX: u64 = 8;
 
 impl Inner {
-    /// Bytes of all hot tables.
+    /// Bytes of all hot tables, and of what a checkpoint keeps of them.
     pub(super) fn memory_bytes(&self) -> u64 {
-        self.catalog.read().tables.values().map(|table| table.bytes()).sum()
+        let tables: u64 = self.catalog.read().tables.values().map(|table| table.bytes()).sum();
+        let left = |(chunk, _): &&(Weak<Chunk>, usize)| chunk.strong_count() == 1;
+        tables + self.writing.lock().iter().filter(left).map(|(_, bytes)| *bytes as u64).sum::<u64>()
     }
 
     /// Shows the memory in the metrics.
@@ -29,7 +42,17 @@ impl Inner {
     /// Whether the background thread should make a checkpoint before its time.
     pub(super) fn needs_checkpoint(&self) -> bool {
         self.journal_bytes.load(Ordering::Relaxed) > self.options.journal_bytes_max
-            || self.metrics.tables_bytes.get() > self.share(FULL_PERCENT)
+            || self.is_full()
+    }
+
+    /// Whether tables hold so much that rows should leave memory.
+    pub(super) fn is_full(&self) -> bool {
+        self.metrics.tables_bytes.get() > self.share(FULL_PERCENT)
+    }
+
+    /// What tables may hold so that there is room for more.
+    pub(super) fn roomy_bytes(&self) -> u64 {
+        self.share(ROOMY_PERCENT)
     }
 
     /// Room for `bytes` more before a commit: waits for a checkpoint and lets
@@ -44,9 +67,10 @@ impl Inner {
                 hint: "commit fewer rows at once, or raise memory_budget_bytes",
             });
         }
-        if bytes > 0 && self.metrics.tables_bytes.get() + bytes > budget {
+        let crowded = self.share(CROWDED_PERCENT);
+        if bytes > 0 && self.metrics.tables_bytes.get() + bytes > crowded {
             self.checkpoint(&Pace::unhindered())?;
-            self.evict_down_to(self.share(ROOMY_PERCENT).min(budget - bytes))?;
+            self.evict_down_to(self.roomy_bytes().min(crowded.saturating_sub(bytes)))?;
         }
         let journal_limit = self.options.journal_bytes_max.saturating_mul(JOURNAL_TIMES_MAX);
         if self.options.background
@@ -61,15 +85,19 @@ impl Inner {
     /// After a checkpoint: lets cold rows leave memory if it is nearly full.
     pub(super) fn keep_budget(&self) {
         if self.memory_bytes() > self.share(FULL_PERCENT)
-            && let Err(error) = self.evict_down_to(self.share(ROOMY_PERCENT))
+            && let Err(error) = self.evict_down_to(self.roomy_bytes())
         {
             tracing::warn!(%error, "cold rows could not leave memory");
         }
         self.show_memory();
     }
 
+    /// So many percent of what the budget leaves for tables.
     fn share(&self, percent: u64) -> u64 {
-        self.options.memory_budget_bytes / 100 * percent
+        let budget = self.options.memory_budget_bytes;
+        let rows: u64 = self.catalog.read().tables.values().map(|table| table.len() as u64).sum();
+        let store = self.options.cache_bytes() + rows * FILTER_TENTHS_PER_ROW / 10;
+        (budget - store.min(budget / 2)) / 100 * percent
     }
 
     /// Lets clean chunks leave memory, the longest unused of all tables first.

@@ -4,18 +4,23 @@ mod background;
 mod checkpoint;
 pub(crate) mod commit;
 mod ddl;
+mod load;
 mod manifest;
 mod memory;
 mod metrics;
 mod open;
 mod publish;
+mod replay;
+mod resolve;
 mod write_rows;
+mod write_run;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -24,13 +29,20 @@ use pluvio_foundation::{Clock, Disk, Metrics};
 
 use crate::cold::Cold;
 use crate::error::{Result, TableError};
+use crate::hot::chunk::Chunk;
 use crate::journal::Journal;
 use crate::options::{SpanRetention, StoreOptions};
 use crate::span::Span;
 use crate::table::KeyTable;
 use checkpoint::{Job, Pace};
 use commit::Commit;
+use load::Loading;
 use metrics::StoreMetrics;
+
+/// Largest journal that a last checkpoint is made of: a second's work.
+const LAST_CHECKPOINT_BYTES_MAX: u64 = 16 << 20;
+/// How long closing waits for the keyed store to end a merge.
+const MERGE_WAIT: Duration = Duration::from_secs(2);
 
 /// Changes to the meta data of the keyed store since the last checkpoint began.
 pub(crate) type MetaChanges = BTreeMap<Vec<u8>, Option<Bytes>>;
@@ -61,6 +73,8 @@ pub(crate) struct Inner {
     options: StoreOptions,
     metrics: StoreMetrics,
     running: Mutex<Option<Job>>,
+    /// The chunks that the running checkpoint writes, with their bytes.
+    writing: Mutex<Vec<(Weak<Chunk>, usize)>>,
     /// How many wait for the running checkpoint to end.
     awaited: AtomicU32,
     commit: Mutex<CommitState>,
@@ -90,8 +104,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `dir`, made if absent: loads its tables, replays the
-    /// journal, cuts off what a crash left half-written.
+    /// Opens the store in `dir`, made if absent: replays the journal, cuts off what
+    /// a crash left half-written. Rows that are stored are not read for that; tables
+    /// that fit into memory are loaded afterwards, in the background or by
+    /// [`Store::load`].
     ///
     /// `dir` is used through `disk` for the journal, the spans and the manifest,
     /// and as a real folder for the keyed store. Fails with `Unavailable` while
@@ -206,19 +222,31 @@ impl Store {
         Ok(())
     }
 
-    /// Makes a last checkpoint and ends the store's thread. What is committed is
-    /// durable with or without this; it only makes the next start faster.
-    /// Tables and spans in hand can still be read from memory, not changed.
+    /// Brings tables to memory that fit into the budget.
+    pub fn load(&self) -> Result<()> {
+        let mut loading = Loading::new(&self.inner);
+        while loading.step(&self.inner, &Pace::unhindered())? {}
+        Ok(())
+    }
+
+    /// Ends the store's thread, and makes a last checkpoint if that is a matter of a
+    /// second. What is committed is durable with or without it; it only makes the
+    /// next start faster. Tables and spans in hand can still be read from memory,
+    /// not changed.
     pub fn close(&self) {
         if let Err(error) = self.inner.commit_holds() {
             tracing::debug!(%error, "advances of holds were not kept");
         }
         let was_closed = self.inner.closed.swap(true, Ordering::AcqRel);
         self.stop();
-        if !was_closed && let Err(error) = self.inner.checkpoint(&Pace::unhindered()) {
+        let short = self.inner.journal_bytes.load(Ordering::Relaxed) <= LAST_CHECKPOINT_BYTES_MAX;
+        if !was_closed
+            && short
+            && let Err(error) = self.inner.checkpoint(&Pace::unhindered())
+        {
             tracing::warn!(%error, "the last checkpoint failed; the next start replays the journal instead");
         }
-        self.inner.release();
+        self.inner.release(Some(MERGE_WAIT));
     }
 
     fn stop(&self) {
@@ -238,13 +266,14 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.inner.closed.store(true, Ordering::Release);
         self.stop();
-        self.inner.release();
+        self.inner.release(None);
     }
 }
 
 impl Inner {
-    /// Lets the keyed store go, so that the folder can be opened again.
-    fn release(&self) {
+    /// Lets the keyed store go, so that the folder can be opened again. It ends once
+    /// the merge it is at is done: nobody need wait for that whose process ends.
+    fn release(&self, longest: Option<Duration>) {
         // Waits for a commit or checkpoint under way.
         let mut running = self.running.lock();
         let _commit = self.commit.lock();
@@ -252,7 +281,19 @@ impl Inner {
         for table in self.catalog.read().tables.values() {
             table.cold.close();
         }
-        *self.cold.write() = None;
+        let cold = self.cold.write().take();
+        let Some(longest) = longest else { return drop(cold) };
+        let (ended, end) = std::sync::mpsc::channel();
+        let drop_it = move || {
+            drop(cold);
+            // Nobody may wait any more.
+            let _nobody = ended.send(());
+        };
+        if std::thread::Builder::new().name("table-close".to_owned()).spawn(drop_it).is_ok()
+            && end.recv_timeout(longest).is_err()
+        {
+            tracing::debug!("the keyed store is still merging and ends by itself");
+        }
     }
 
     /// The keyed store.

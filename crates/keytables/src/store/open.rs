@@ -1,36 +1,30 @@
 //! Opening a store: the manifest, the keyed store, the journal, the spans, in
 //! this order.
+//!
+//! How long that takes does not depend on how many rows there are: a table begins
+//! with all its rows in the keyed store and none in memory, and how many it has is
+//! told by the last checkpoint and by the journal's frames. Rows come to memory
+//! with the journal, with commits, and in the background (load).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 use pluvio_foundation::{Clock, Disk, Metrics};
 
-use super::commit::{delete_change, fit, upsert_change};
 use super::manifest::{Manifest, Shape};
 use super::metrics::StoreMetrics;
-use super::publish::{Resolved, apply, cold_hits, compact};
+use super::replay::Replay;
 use super::{Catalog, CommitState, Inner, MetaChanges};
-use crate::block;
 use crate::codec::row::RowLayout;
-use crate::cold::{self, Cold, ColdView, Meta};
+use crate::cold::{self, Cold, Meta};
 use crate::error::{Result, TableError};
-use crate::hot::chunk::chunks_of;
 use crate::journal::Journal;
 use crate::journal::recovery::recover;
-use crate::journal::section::{Section, SpanEnd};
 use crate::options::{SpanRetention, StoreOptions};
 use crate::span::{Entry, Span, SpanState, segment};
-use crate::table::KeyTable;
-
-/// Rows that are read from the keyed store before they become a chunk.
-const LOAD_ROWS: usize = 64 << 10;
-/// Stored bytes after which a chunk ends early.
-const LOAD_BYTES: usize = 32 << 20;
 
 pub(super) fn open(
     folder: &Path,
@@ -53,17 +47,16 @@ pub(super) fn open(
         if let Shape::Table { key, group } = &entry.shape {
             let layout = RowLayout::grouped(&entry.name, Arc::clone(&entry.schema), key, *group)?;
             let table = inner.make_table(entry.id, &entry.name, layout)?;
-            let loaded: u64 = tables.values().map(|table: &Arc<KeyTable>| table.bytes()).sum();
-            load(&table, meta.rows.get(&entry.id).copied(), inner.options.memory_budget_bytes, loaded)?;
+            table.hot.write().cold_rows = meta.rows.get(&entry.id).copied().unwrap_or(0);
             tables.insert(entry.id, table);
         }
     }
     cold.retain(&tables.keys().copied().collect::<BTreeSet<_>>())?;
-    let mut replay = Replay { tables: &tables, meta: &mut meta, changes: MetaChanges::new(), begun: false };
-    let applied = replay.meta.applied_seq;
+    let applied = meta.applied_seq;
+    let mut replay = Replay::new(&tables, &mut meta);
     let (journal, seq) =
         recover(disk, &folder.join("journal"), applied, |seq, sections| replay.frame(seq, sections))?;
-    let changes = replay.changes;
+    let changes = replay.finish()?;
     start_from(&inner, journal, seq, changes);
     let mut catalog = Catalog { next_id: manifest.next_id, ..Catalog::default() };
     for entry in &manifest.entries {
@@ -118,6 +111,7 @@ fn new_inner(
         options,
         metrics: StoreMetrics::new(metrics),
         running: Mutex::new(None),
+        writing: Mutex::default(),
         awaited: AtomicU32::new(0),
         commit: Mutex::new(CommitState { journal, seq: 0, meta_changes: MetaChanges::new() }),
         publish: RwLock::new(()),
@@ -142,120 +136,6 @@ fn start_from(inner: &Inner, journal: Journal, seq: u64, meta_changes: MetaChang
     inner.committed.store(seq, Ordering::Release);
     inner.journal_bytes.store(bytes, Ordering::Relaxed);
     inner.metrics.journal_bytes.set(bytes);
-}
-
-/// Reads a table's rows into memory until the budget is used; the others stay
-/// cold.
-fn load(table: &KeyTable, rows: Option<u64>, budget: u64, loaded_before: u64) -> Result<()> {
-    let view = table.cold.view()?;
-    let mut decoder = table.layout.decoder()?;
-    let mut stored = view.iter();
-    let mut hot = table.hot.write();
-    loop {
-        let row = stored.next();
-        let full = decoder.rows() >= LOAD_ROWS || decoder.bytes() >= LOAD_BYTES;
-        if decoder.rows() > 0 && (full || row.is_none()) {
-            for chunk in chunks_of(&decoder.finish()?, &table.layout)? {
-                hot.upsert(Arc::new(chunk), false);
-            }
-            if loaded_before + hot.bytes() > budget / 4 * 3 {
-                let total = match rows {
-                    Some(rows) => rows,
-                    None => count(&view)?,
-                };
-                hot.cold_rows = total.saturating_sub(hot.len() as u64);
-                return Ok(());
-            }
-        }
-        let Some(row) = row else { return Ok(()) };
-        let (key, value) = row.into_inner().map_err(TableError::store("loading rows"))?;
-        decoder.read(&key, &value)?;
-    }
-}
-
-fn count(view: &ColdView) -> Result<u64> {
-    let mut count = 0;
-    for row in view.iter() {
-        row.key().map_err(TableError::store("counting rows"))?;
-        count += 1;
-    }
-    Ok(count)
-}
-
-/// Sets again what the journal says behind the mark.
-struct Replay<'a> {
-    tables: &'a BTreeMap<u32, Arc<KeyTable>>,
-    meta: &'a mut Meta,
-    changes: MetaChanges,
-    begun: bool,
-}
-
-impl Replay<'_> {
-    /// Before the first frame: an unfinished checkpoint may have added and
-    /// removed rows behind the mark, so that the rows counted at the mark are not
-    /// those that are there.
-    fn begin(&mut self) -> Result<()> {
-        if !std::mem::replace(&mut self.begun, true) {
-            for table in self.tables.values().filter(|table| table.is_partial()) {
-                let stored = count(&table.cold.view()?)?;
-                let mut hot = table.hot.write();
-                hot.cold_rows = (stored + hot.cold_rows).saturating_sub(hot.len() as u64);
-            }
-        }
-        Ok(())
-    }
-
-    fn frame(&mut self, seq: u64, sections: Vec<Section<'_>>) -> Result<()> {
-        self.begin()?;
-        let mut resolved = Resolved::new();
-        let mut touched = BTreeSet::new();
-        for section in sections {
-            match section {
-                Section::Upsert { table, block } | Section::Delete { table, block } => {
-                    // A table that was dropped since is not there any more.
-                    let Some(found) = self.tables.get(&table) else { continue };
-                    let rows = block::decode(block)?;
-                    let change = if matches!(section, Section::Upsert { .. }) {
-                        upsert_change(&found.layout, &fit("table", &found.name, &found.layout.schema, rows)?)?
-                    } else {
-                        found.check_keys(rows.columns())?;
-                        delete_change(&found.layout, &rows)?
-                    };
-                    let hits = cold_hits(found, &change, &mut resolved)?;
-                    apply(&mut found.hot.write(), change, &hits, true);
-                    found.version.store(seq, Ordering::Release);
-                    touched.insert(table);
-                }
-                Section::Span(span, end) => self.span_end(span, end),
-                Section::Note { name, value } => {
-                    let value = value.map(Bytes::copy_from_slice);
-                    self.changes.insert(cold::note_key(name), value.clone());
-                    match value {
-                        Some(value) => self.meta.notes.insert(name.to_owned(), value),
-                        None => self.meta.notes.remove(name),
-                    };
-                }
-                Section::Hold { span, holder, after_tag } => self.hold(span, holder, after_tag),
-            }
-        }
-        touched.iter().filter_map(|table| self.tables.get(table)).try_for_each(|table| compact(table))
-    }
-
-    fn span_end(&mut self, span: u32, end: SpanEnd) {
-        let mut value = Vec::new();
-        end.encode(&mut value);
-        self.changes.insert(cold::span_key(span), Some(value.into()));
-        self.meta.span_ends.insert(span, end);
-    }
-
-    fn hold(&mut self, span: u32, holder: &str, after_tag: Option<u64>) {
-        let value = after_tag.map(|tag| Bytes::copy_from_slice(&tag.to_le_bytes()));
-        self.changes.insert(cold::hold_key(span, holder), value);
-        match after_tag {
-            Some(tag) => self.meta.holds.insert((span, holder.to_owned()), tag),
-            None => self.meta.holds.remove(&(span, holder.to_owned())),
-        };
-    }
 }
 
 fn load_span(

@@ -1,7 +1,7 @@
 //! The one-at-a-time part of a commit: spans to disk, the frame to the journal,
 //! then memory for all at once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,29 +9,16 @@ use bytes::Bytes;
 use crc32fast::Hasher;
 
 use super::commit::{Append, Change, Commit};
+use super::resolve::{Effect, effects};
 use super::{CommitState, Inner};
-use crate::codec::key::{self, EncodedKeys};
 use crate::cold;
 use crate::error::{Result, TableError};
 use crate::hot::Hot;
-use crate::hot::index::NOWHERE;
-use crate::hot::keys::Keys;
 use crate::journal::section::{Section, SpanEnd};
 use crate::options::CHUNK_ROWS_MAX;
 use crate::span::segment::{Place, Record};
 use crate::span::{Entry, Span};
 use crate::table::KeyTable;
-
-/// What a change finds only in the keyed store.
-#[derive(Debug, Default)]
-pub(super) struct ColdHits {
-    found: usize,
-    deleted: Vec<Box<[u8]>>,
-}
-
-/// Keys of partial tables that an earlier change of the same commit has found
-/// (or not) in the keyed store already.
-pub(super) type Resolved = BTreeMap<u32, HashSet<Box<[u8]>>>;
 
 /// A span's rows that are on disk and not yet committed.
 struct Written {
@@ -63,7 +50,7 @@ impl Inner {
             return Err(TableError::Closed);
         }
         let seq = state.seq + 1;
-        self.write_frame(&mut state, seq, &[], &[])?;
+        self.write_frame(&mut state, seq, &[], &BTreeMap::new(), &[])?;
         let _exclusive = self.publish.write();
         self.finish(&mut state, seq);
         Ok(())
@@ -79,15 +66,11 @@ impl Inner {
             return Ok(state.seq);
         }
         check_present(&changes, &appends)?;
-        let mut resolved = Resolved::new();
-        let mut hits = Vec::with_capacity(changes.len());
-        for (table, change) in &changes {
-            hits.push(cold_hits(table, change, &mut resolved)?);
-        }
+        let (effects, rows) = effects(&changes)?;
         let seq = state.seq + 1;
         let spans: Vec<Arc<Span>> = appends.iter().map(|(span, _)| Arc::clone(span)).collect();
         let written = self.write_spans(appends).and_then(|written| {
-            self.write_frame(&mut state, seq, &written, &sections)?;
+            self.write_frame(&mut state, seq, &written, &rows, &sections)?;
             Ok(written)
         });
         let written = match written {
@@ -97,7 +80,7 @@ impl Inner {
                 return Err(error);
             }
         };
-        let touched = self.publish_all(&mut state, seq, changes, hits, written, notes);
+        let touched = self.publish_all(&mut state, seq, changes, effects, written, notes);
         for table in touched.values() {
             compact(table)?;
             self.metrics.show_table(&table.name, table.len());
@@ -137,12 +120,14 @@ impl Inner {
         Ok(all)
     }
 
-    /// Makes the frame durable: the spans' new ends, changed holds, `sections`.
+    /// Makes the frame durable: the spans' new ends, changed holds, how many rows
+    /// changed tables have, `sections`.
     fn write_frame(
         &self,
         state: &mut CommitState,
         seq: u64,
         spans: &[Written],
+        rows: &BTreeMap<u32, u64>,
         sections: &[u8],
     ) -> Result<()> {
         let mut first = seq.to_le_bytes().to_vec();
@@ -152,6 +137,9 @@ impl Inner {
         let holds = self.holds.lock().clone();
         for ((span, holder), after_tag) in &holds {
             Section::Hold { span: *span, holder, after_tag: *after_tag }.encode(&mut first);
+        }
+        for (table, rows) in rows {
+            Section::Rows { table: *table, rows: *rows }.encode(&mut first);
         }
         let mut hash = Hasher::new();
         hash.update(sections);
@@ -174,14 +162,14 @@ impl Inner {
         state: &mut CommitState,
         seq: u64,
         changes: Vec<(Arc<KeyTable>, Change)>,
-        hits: Vec<ColdHits>,
+        effects: Vec<Effect>,
         spans: Vec<Written>,
         notes: Vec<(String, Option<Bytes>)>,
     ) -> BTreeMap<u32, Arc<KeyTable>> {
         let mut touched = BTreeMap::new();
         let _exclusive = self.publish.write();
-        for ((table, change), hits) in changes.into_iter().zip(hits) {
-            apply(&mut table.hot.write(), change, &hits, true);
+        for ((table, change), effect) in changes.into_iter().zip(effects) {
+            apply(&mut table.hot.write(), change, &effect);
             table.version.store(seq, Ordering::Release);
             touched.insert(table.id, table);
         }
@@ -244,58 +232,12 @@ fn check_tags(span: &Span, records: &[Record]) -> Result<()> {
 }
 
 /// Changes a table's memory.
-pub(super) fn apply(hot: &mut Hot, change: Change, hits: &ColdHits, dirty: bool) {
-    hot.leave_cold(hits.found, &hits.deleted);
+pub(super) fn apply(hot: &mut Hot, change: Change, effect: &Effect) {
+    hot.leave_cold(effect.cold, &effect.cold_deleted);
     match change {
-        Change::Upsert(chunks) => chunks.into_iter().for_each(|chunk| hot.upsert(chunk, dirty)),
+        Change::Upsert(chunks) => chunks.into_iter().for_each(|chunk| hot.upsert(chunk, true)),
         Change::Delete { probe, encoded } => hot.delete(&probe, &encoded),
     }
-}
-
-/// Finds which keys of a change are only in the keyed store. Costs nothing
-/// unless the table is partial.
-pub(super) fn cold_hits(table: &KeyTable, change: &Change, resolved: &mut Resolved) -> Result<ColdHits> {
-    let mut hits = ColdHits::default();
-    if table.hot.read().cold_rows == 0 {
-        return Ok(hits);
-    }
-    let resolved = resolved.entry(table.id).or_default();
-    match change {
-        Change::Delete { probe, encoded } => find_cold(table, probe, encoded, resolved, &mut hits)?,
-        Change::Upsert(chunks) => {
-            for chunk in chunks {
-                let encoded = key::encode(&table.layout.key_columns(&chunk.batch))?;
-                find_cold(table, &chunk.keys, &encoded, resolved, &mut hits)?;
-            }
-            hits.deleted.clear();
-        }
-    }
-    Ok(hits)
-}
-
-fn find_cold(
-    table: &KeyTable,
-    probe: &Keys,
-    encoded: &EncodedKeys,
-    resolved: &mut HashSet<Box<[u8]>>,
-    hits: &mut ColdHits,
-) -> Result<()> {
-    let mut missing: Vec<usize> = {
-        let hot = table.hot.read();
-        let found = hot.index.find(&hot.slots, probe);
-        let absent = |row: &usize| found[*row] == NOWHERE && !hot.is_deleted(encoded.get(*row));
-        (0..found.len()).filter(absent).collect()
-    };
-    missing.sort_unstable_by(|a, b| encoded.get(*a).cmp(encoded.get(*b)));
-    let view = table.cold.view()?;
-    for row in missing {
-        let key = encoded.get(row);
-        if resolved.insert(key.into()) && view.contains(key)? {
-            hits.found += 1;
-            hits.deleted.push(key.into());
-        }
-    }
-    Ok(())
 }
 
 /// Merges small and half-dead chunks, a bounded number of rows. Called by

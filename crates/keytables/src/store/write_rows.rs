@@ -1,14 +1,16 @@
 //! Writing the changed rows of a table to its keyspace.
 //!
-//! Deleted keys go first, because a key may have been deleted and set again.
-//! Rows go in key order: in small batches, or, into an empty keyspace, as one
-//! sorted run past the write buffer.
+//! Few rows go in small batches, deleted keys first, because a key may have been
+//! deleted and set again. Many go as one sorted run past the write buffer
+//! ([`super::write_run`]): they are then written once, not to a log, a buffer and a
+//! file, and take no memory of the keyed store.
 
-use arrow::compute::filter_record_batch;
+use arrow::compute::{filter, filter_record_batch};
 use fjall::Keyspace;
 use pluvio_foundation::Clock;
 
 use super::checkpoint::{Pace, TableJob};
+use super::write_run::UNMERGED_FILES_MAX;
 use crate::codec::key::{self, EncodedKeys};
 use crate::codec::value::ValueEncoder;
 use crate::cold::Cold;
@@ -23,10 +25,10 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Rows from which on a sorted run pays.
 const RUN_ROWS_MIN: usize = 50_000;
 
-/// The changed rows of one chunk, encoded on demand.
-struct Source {
-    keys: EncodedKeys,
-    values: ValueEncoder,
+/// Changed rows of one chunk, encoded.
+pub(super) struct Source {
+    pub(super) keys: EncodedKeys,
+    pub(super) values: ValueEncoder,
 }
 
 /// Writes a table's changes; returns how many rows and keys.
@@ -34,11 +36,11 @@ pub(super) fn write_rows(cold: &Cold, job: &TableJob, clock: &dyn Clock, pace: &
     let keyspace = job.table.cold.keyspace()?;
     let mut writer = Writer { cold, keyspace: &keyspace, clock, pace, started: clock.monotonic_us() };
     let rows: usize = job.changed.iter().map(|(_, dirty)| dirty.count()).sum();
-    let empty = keyspace.is_empty().map_err(TableError::store("looking into a table"))?;
-    if empty && rows >= RUN_ROWS_MIN {
-        let sources = job.changed.iter().map(|(chunk, dirty)| Source::new(job, chunk, dirty));
-        writer.write_run(&sources.collect::<Result<Vec<_>>>()?, rows)?;
-        return Ok(rows as u64);
+    // Batches would wait for merges that only runs ask for.
+    let unmerged = keyspace.l0_table_count() >= UNMERGED_FILES_MAX;
+    if rows + job.deleted.len() >= RUN_ROWS_MIN || unmerged {
+        writer.write_runs(job, rows)?;
+        return Ok((rows + job.deleted.len()) as u64);
     }
     writer.delete(job.deleted.iter().map(|key| &**key))?;
     for (chunk, dirty) in &job.changed {
@@ -48,25 +50,37 @@ pub(super) fn write_rows(cold: &Cold, job: &TableJob, clock: &dyn Clock, pace: &
 }
 
 impl Source {
-    fn new(job: &TableJob, chunk: &Chunk, dirty: &Bits) -> Result<Self> {
+    /// The rows of a chunk that `dirty` names.
+    pub(super) fn new(job: &TableJob, chunk: &Chunk, dirty: &Bits) -> Result<Self> {
         let layout = &job.table.layout;
         let batch = filter_record_batch(&chunk.batch, &dirty.to_array())
             .map_err(TableError::arrow("choosing changed rows"))?;
         let keys = key::encode(&layout.key_columns(&batch))?;
         Ok(Self { keys, values: ValueEncoder::new(&batch, &layout.values)? })
     }
+
+    /// Their keys alone.
+    pub(super) fn keys(job: &TableJob, chunk: &Chunk, dirty: &Bits) -> Result<EncodedKeys> {
+        let mask = dirty.to_array();
+        let columns = job.table.layout.key_columns(&chunk.batch);
+        let columns = columns.iter().map(|column| filter(column, &mask));
+        let columns = columns.collect::<std::result::Result<Vec<_>, _>>();
+        key::encode(&columns.map_err(TableError::arrow("choosing changed keys"))?)
+    }
 }
 
-struct Writer<'a> {
+/// Writes to one keyspace, with rests.
+pub(super) struct Writer<'a> {
     cold: &'a Cold,
-    keyspace: &'a Keyspace,
+    pub(super) keyspace: &'a Keyspace,
     clock: &'a dyn Clock,
-    pace: &'a Pace<'a>,
+    pub(super) pace: &'a Pace<'a>,
     started: u64,
 }
 
 impl Writer<'_> {
-    fn rest(&mut self) -> Result<()> {
+    /// Rests as the pace asks; fails if it gives up.
+    pub(super) fn rest(&mut self) -> Result<()> {
         let worked = self.clock.monotonic_us().saturating_sub(self.started);
         self.pace.rest(worked)?;
         self.started = self.clock.monotonic_us();
@@ -91,7 +105,7 @@ impl Writer<'_> {
 
     fn write_batches(&mut self, source: &Source) -> Result<()> {
         let mut order: Vec<usize> = (0..source.keys.len()).collect();
-        order.sort_unstable_by(|a, b| source.keys.get(*a).cmp(source.keys.get(*b)));
+        source.keys.sort(&mut order);
         let mut batch = self.cold.batch();
         let mut bytes = 0;
         let mut value = Vec::new();
@@ -107,26 +121,5 @@ impl Writer<'_> {
             }
         }
         self.commit(batch)
-    }
-
-    fn write_run(&mut self, sources: &[Source], rows: usize) -> Result<()> {
-        let failed = "writing a sorted run";
-        let mut order: Vec<(u32, u32)> = Vec::with_capacity(rows);
-        for (at, source) in sources.iter().enumerate() {
-            order.extend((0..source.keys.len()).map(|row| (at as u32, row as u32)));
-        }
-        let key = |(at, row): (u32, u32)| sources[at as usize].keys.get(row as usize);
-        order.sort_unstable_by(|a, b| key(*a).cmp(key(*b)));
-        let mut run = self.keyspace.start_ingestion().map_err(TableError::store(failed))?;
-        let mut value = Vec::new();
-        for (position, (at, row)) in order.into_iter().enumerate() {
-            value.clear();
-            sources[at as usize].values.write(row as usize, &mut value);
-            run.write(key((at, row)), value.as_slice()).map_err(TableError::store(failed))?;
-            if position % BATCH_ROWS == BATCH_ROWS - 1 {
-                self.rest()?;
-            }
-        }
-        run.finish().map_err(TableError::store(failed))
     }
 }

@@ -1,5 +1,7 @@
-//! Folders written by earlier versions still open. The sample is made by
-//! `make_sample` (run it by name to make another) and never changed.
+//! Folders written by earlier versions still open. A sample is made by
+//! `make_sample` (run it by name to make that of a new version) and never changed.
+//!
+//! Version 2 says in the journal how many rows tables have.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +9,8 @@ use pluvio_keytables::SpanRetention;
 
 use crate::rows::*;
 
-fn sample() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/formats/v1/keytables")
+fn sample(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/formats/v{version}/keytables"))
 }
 
 /// Copies the files; folders without any are not kept in the repository.
@@ -31,8 +33,17 @@ fn model(upto: u64) -> Model {
 
 #[test]
 fn the_sample_of_version_1_opens() {
+    opens(1);
+}
+
+#[test]
+fn the_sample_of_version_2_opens() {
+    opens(2);
+}
+
+fn opens(version: u32) {
     let folder = tempfile::tempdir().unwrap();
-    copy(&sample(), folder.path());
+    copy(&sample(version), folder.path());
     let store = open_real(folder.path(), quiet());
     assert_eq!(store.committed_seq(), 3);
     for kind in 0..KINDS {
@@ -51,7 +62,7 @@ fn the_sample_of_version_1_opens() {
 #[test]
 #[ignore = "makes the frozen sample"]
 fn make_sample() {
-    let folder = sample();
+    let folder = sample(2);
     std::fs::create_dir_all(&folder).unwrap();
     let store = open_real(&folder, quiet());
     let tables = create_all(&store);

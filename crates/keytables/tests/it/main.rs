@@ -10,4 +10,5 @@ mod groups;
 mod model;
 mod rows;
 mod spans;
+mod starts;
 mod together;
