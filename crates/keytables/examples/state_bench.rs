@@ -34,9 +34,14 @@ fn main() -> Result<()> {
     let text = |at: usize| arguments.get(at).map_or("", String::as_str);
     let number = |at: usize| text(at).parse::<u64>();
     match text(0) {
-        "fill" => fill(Path::new(text(1)), number(2)?, number(3)?, number(4).unwrap_or(50), text(5) == "kill"),
+        "fill" => {
+            fill(Path::new(text(1)), number(2)?, number(3)?, number(4).unwrap_or(50), text(5) == "kill")
+        }
         "open" => reopen(Path::new(text(1)), number(2)?, text(3) == "scan"),
-        _ => Err("say fill FOLDER KEYS BUDGET_MIB [NEW_PERCENT] [kill] or open FOLDER BUDGET_MIB [scan]".into()),
+        _ => {
+            Err("say fill FOLDER KEYS BUDGET_MIB [NEW_PERCENT] [kill] or open FOLDER BUDGET_MIB [scan]"
+                .into())
+        }
     }
 }
 
@@ -80,11 +85,11 @@ fn counted(table: &KeyTable, keys: &ArrayRef, epoch: i64) -> Result<RecordBatch>
 fn fill(folder: &Path, keys: u64, budget_mib: u64, new_percent: u64, kill: bool) -> Result<()> {
     let before = resident_mib()?;
     let store = open(folder, budget_mib)?;
-    let tables =
-        [store.create_table("state", schema(), &[0])?, store.create_table("view", schema(), &[0])?];
+    let tables = [store.create_table("state", schema(), &[0])?, store.create_table("view", schema(), &[0])?];
     let random = SeededRandom::new(1);
     let (mut seen, mut events, mut epoch) = (0_u64, 0_u64, 0_i64);
-    let (started, mut line, mut line_events, mut slowest, mut peak) = (Instant::now(), Instant::now(), 0, 0.0_f64, 0.0_f64);
+    let (started, mut line, mut line_events, mut slowest, mut peak) =
+        (Instant::now(), Instant::now(), 0, 0.0_f64, 0.0_f64);
     let mut report = |seen: u64, events: u64, slowest: f64| -> Result<()> {
         let memory = resident_mib()? - before;
         peak = peak.max(memory);
@@ -92,7 +97,11 @@ fn fill(folder: &Path, keys: u64, budget_mib: u64, new_percent: u64, kill: bool)
         let held: u64 = tables.iter().map(|table| table.bytes()).sum();
         println!(
             "{:7.1} s  {:6.2} M keys  {:8.0} keys/s  slowest epoch {:5.2} s  memory {memory:6.0} MiB  tables {:5} MiB",
-            started.elapsed().as_secs_f64(), seen as f64 / 1e6, rate, slowest, held >> 20
+            started.elapsed().as_secs_f64(),
+            seen as f64 / 1e6,
+            rate,
+            slowest,
+            held >> 20
         );
         (line, line_events) = (Instant::now(), events);
         Ok(())
@@ -139,14 +148,22 @@ fn reopen(folder: &Path, budget_mib: u64, scan: bool) -> Result<()> {
     let open_s = start.elapsed().as_secs_f64();
     let table = store.table("state").ok_or("no table")?;
     let found = table.lookup(&[Arc::new(Int64Array::from(vec![key(0), key(7)]))], None)?;
-    println!("open: {open_s:.2} s, first answer after {:.2} s, {:.0} MiB", start.elapsed().as_secs_f64(), resident_mib()?);
+    println!(
+        "open: {open_s:.2} s, first answer after {:.2} s, {:.0} MiB",
+        start.elapsed().as_secs_f64(),
+        resident_mib()?
+    );
     let note = store.note("at").ok_or("no note")?;
     let note = std::str::from_utf8(&note)?;
     let (seen, events) = note.split_once(' ').ok_or("a strange note")?;
     let (seen, events) = (seen.parse::<u64>()?, events.parse::<i64>()?);
     let absent = table.lookup(&[Arc::new(Int64Array::from(vec![key(seen), key(seen + 5)]))], None)?;
     let view = store.table("view").ok_or("no table")?;
-    if found.found.true_count() != 2 || absent.found.true_count() != 0 || table.len() as u64 != seen || view.len() as u64 != seen {
+    if found.found.true_count() != 2
+        || absent.found.true_count() != 0
+        || table.len() as u64 != seen
+        || view.len() as u64 != seen
+    {
         return Err(format!("{} and {} rows, not {seen}", table.len(), view.len()).into());
     }
     if scan {
@@ -161,7 +178,11 @@ fn reopen(folder: &Path, budget_mib: u64, scan: bool) -> Result<()> {
                 return Err(format!("{rows} rows and {counts} events, not {seen} and {events}").into());
             }
         }
-        println!("scan: right, {:.1} s after the start, {:.0} MiB", start.elapsed().as_secs_f64(), resident_mib()?);
+        println!(
+            "scan: right, {:.1} s after the start, {:.0} MiB",
+            start.elapsed().as_secs_f64(),
+            resident_mib()?
+        );
     }
     let start = Instant::now();
     store.close();

@@ -52,6 +52,7 @@
 mod block;
 mod codec;
 mod cold;
+mod cold_lookup;
 mod error;
 mod fingerprint;
 mod framing;

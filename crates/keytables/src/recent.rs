@@ -37,7 +37,8 @@ impl Recent {
     /// Whether this is worth more than `other`.
     pub(crate) fn replaces(&self, other: Option<&Self>) -> bool {
         !self.found.is_empty()
-            && other.is_none_or(|other| other.version != self.version || other.found.len() <= self.found.len())
+            && other
+                .is_none_or(|other| other.version != self.version || other.found.len() <= self.found.len())
     }
 
     /// A reader, if the table still has that version.

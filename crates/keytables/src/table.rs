@@ -11,12 +11,12 @@ use parking_lot::{Mutex, RwLock};
 use crate::codec::key;
 use crate::codec::row::RowLayout;
 use crate::cold::{ColdTable, ColdView};
+use crate::cold_lookup;
 use crate::error::{Result, TableError};
 use crate::hot::Hot;
 use crate::hot::gather::gather;
 use crate::hot::index::{Location, NOWHERE, location};
 use crate::hot::keys::Keys;
-use crate::options::CHUNK_ROWS_MAX;
 use crate::recent::Recent;
 use crate::snapshot::TableSnapshot;
 
@@ -197,33 +197,23 @@ impl KeyTable {
         let encoded = key::encode(keys)?;
         let mut order = missing.to_vec();
         encoded.sort(&mut order);
-        let mut decoder = self.layout.decoder()?;
-        let mut batches = Vec::new();
+        let mut distinct = order.clone();
+        distinct.dedup_by(|a, b| encoded.get(*a) == encoded.get(*b));
+        let stored = cold_lookup::read(view, &self.layout, &encoded, &distinct)?;
         let mut recent = Recent::new(located.version);
-        let mut before: Option<usize> = None;
-        for row in order {
-            if let Some(same) = before.filter(|same| encoded.get(*same) == encoded.get(row)) {
-                located.found[row] = located.found[same];
-                continue;
+        let mut next = order.into_iter().peekable();
+        for (first, place) in distinct.iter().zip(&stored.places) {
+            let key = encoded.get(*first);
+            recent.push(key, place.is_some());
+            let at = place.map_or(NOWHERE, |(batch, row)| location(located.slots.len() + batch, row));
+            while let Some(row) = next.next_if(|row| encoded.get(*row) == key) {
+                located.found[row] = at;
             }
-            before = Some(row);
-            let value = view.get(encoded.get(row))?;
-            recent.push(encoded.get(row), value.is_some());
-            if let Some(value) = value {
-                located.found[row] = location(located.slots.len() + batches.len(), decoder.rows());
-                decoder.read(encoded.get(row), &value)?;
-                if decoder.rows() == CHUNK_ROWS_MAX || decoder.bytes() >= COLD_BYTES {
-                    batches.push(decoder.finish()?);
-                }
-            }
-        }
-        if decoder.rows() > 0 {
-            batches.push(decoder.finish()?);
         }
         let mut latest = self.recent.lock();
         if recent.replaces(latest.as_ref()) {
             *latest = Some(recent);
         }
-        Ok(batches)
+        Ok(stored.batches)
     }
 }

@@ -48,7 +48,8 @@ impl EncodedKeys {
 
     /// Sorts rows by their keys.
     pub(crate) fn sort(&self, rows: &mut [usize]) {
-        let mut order: Vec<(u128, usize)> = rows.iter().map(|row| (beginning(self.get(*row)), *row)).collect();
+        let mut order: Vec<(u128, usize)> =
+            rows.iter().map(|row| (beginning(self.get(*row)), *row)).collect();
         order.sort_unstable_by(|(a, left), (b, right)| {
             a.cmp(b).then_with(|| self.get(*left).cmp(self.get(*right)))
         });

@@ -91,7 +91,10 @@ impl Inner {
         let batch = decoder.finish()?;
         let _commit = self.commit.lock();
         if !self.fits(table, &batch) {
-            tracing::debug!(table = table.name, "the table stays in the keyed store: it is larger than memory");
+            tracing::debug!(
+                table = table.name,
+                "the table stays in the keyed store: it is larger than memory"
+            );
             return Ok(Some(None));
         }
         let chunk = only_stored(table, batch)?;

@@ -20,7 +20,7 @@ const FULL_PERCENT: u64 = 70;
 /// What tables may hold before a commit waits for room, in percent of their share.
 const CROWDED_PERCENT: u64 = 85;
 /// Down to what rows leave memory, in percent of the tables' share.
-const ROOMY_PERCENT: u64 = 55;
+const ROOMY_PERCENT: u64 = 45;
 /// What the filters and indexes of the keyed store hold per row, in tenths of a byte.
 const FILTER_TENTHS_PER_ROW: u64 = 15;
 /// A journal of this many times its limit makes commits wait for a checkpoint.
@@ -41,8 +41,7 @@ impl Inner {
 
     /// Whether the background thread should make a checkpoint before its time.
     pub(super) fn needs_checkpoint(&self) -> bool {
-        self.journal_bytes.load(Ordering::Relaxed) > self.options.journal_bytes_max
-            || self.is_full()
+        self.journal_bytes.load(Ordering::Relaxed) > self.options.journal_bytes_max || self.is_full()
     }
 
     /// Whether tables hold so much that rows should leave memory.

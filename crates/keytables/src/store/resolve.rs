@@ -8,11 +8,12 @@
 //! [`Overlay`] remembers that.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::commit::Change;
 use crate::codec::key::{self, EncodedKeys};
+use crate::cold_lookup;
 use crate::error::Result;
 use crate::hot::Hot;
 use crate::hot::index::{Location, NOWHERE};
@@ -136,33 +137,52 @@ impl<'a> Part<'a> {
     ) -> Result<()> {
         encoded.sort(&mut rows);
         rows.dedup_by(|a, b| encoded.get(*a) == encoded.get(*b));
-        let recent = self.table.recent.lock();
-        let mut recent = recent.as_ref().and_then(|recent| recent.reader(self.table.version()));
-        let view = if self.hot.cold_rows > 0 { Some(self.table.cold.view()?) } else { None };
+        let stored = self.stored(encoded, &rows, found, overlay.as_deref())?;
         for row in rows {
             let key = encoded.get(row);
             let known = overlay.as_ref().and_then(|overlay| overlay.get(key).copied());
-            let there = match (known, &view) {
-                (Some(there), _) => there,
-                _ if found[row] != NOWHERE => true,
-                (None, Some(view)) if !self.hot.is_deleted(key) => {
-                    let there = match recent.as_mut().and_then(|recent| recent.find(key)) {
-                        Some(there) => there,
-                        None => view.contains(key)?,
-                    };
-                    effect.cold += usize::from(there);
-                    if there && self.deletes {
-                        effect.cold_deleted.push(key.into());
-                    }
-                    there
-                }
-                _ => false,
-            };
+            let is_stored = stored.contains(&row);
+            effect.cold += usize::from(is_stored);
+            if is_stored && self.deletes {
+                effect.cold_deleted.push(key.into());
+            }
+            let there = known.unwrap_or(found[row] != NOWHERE || is_stored);
             effect.growth += i64::from(!self.deletes) - i64::from(there);
             if let Some(overlay) = &mut overlay {
                 overlay.insert(key.into(), !self.deletes);
             }
         }
         Ok(())
+    }
+
+    /// Which of these rows, ascending by key, are only in the keyed store.
+    fn stored(
+        &self,
+        encoded: &EncodedKeys,
+        rows: &[usize],
+        found: &[Location],
+        overlay: Option<&Overlay>,
+    ) -> Result<HashSet<usize, ahash::RandomState>> {
+        let mut stored = HashSet::default();
+        if self.hot.cold_rows == 0 {
+            return Ok(stored);
+        }
+        let recent = self.table.recent.lock();
+        let mut recent = recent.as_ref().and_then(|recent| recent.reader(self.table.version()));
+        let mut ask = Vec::new();
+        for row in rows.iter().copied().filter(|row| found[*row] == NOWHERE) {
+            let key = encoded.get(row);
+            if overlay.is_some_and(|overlay| overlay.contains_key(key)) || self.hot.is_deleted(key) {
+                continue;
+            }
+            match recent.as_mut().and_then(|recent| recent.find(key)) {
+                None => ask.push(row),
+                Some(true) => stored.extend([row]),
+                Some(false) => {}
+            }
+        }
+        let there = cold_lookup::contains(&self.table.cold.view()?, encoded, &ask)?;
+        stored.extend(ask.into_iter().zip(there).filter(|(_, there)| *there).map(|(row, _)| row));
+        Ok(stored)
     }
 }

@@ -130,7 +130,8 @@ fn a_stop_leaves_much_to_the_journal() {
     let mut stored: Vec<(u64, u64)> = Vec::new();
     for batch in table.snapshot().scan(Some(&[1, 2])) {
         let batch = batch.unwrap();
-        let column = |at: usize| batch.column(at).as_any().downcast_ref::<arrow::array::Int64Array>().unwrap();
+        let column =
+            |at: usize| batch.column(at).as_any().downcast_ref::<arrow::array::Int64Array>().unwrap();
         stored.extend(column(0).values().iter().zip(column(1).values()).map(|(k, v)| (*k as u64, *v as u64)));
     }
     stored.sort_unstable();
