@@ -115,7 +115,7 @@ pub struct StreamDef {
     pub idle_timeout_ms: i64,
     /// How far ahead of the clock event time may be, in milliseconds; what is
     /// beyond is a dead letter. `None`: as far as it likes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub max_future_ms: Option<i64>,
     /// How long the topic keeps events, in milliseconds; `None` for the
     /// platform's default.

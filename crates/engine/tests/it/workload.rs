@@ -22,7 +22,7 @@ const BASE: &str = "
     CREATE STREAM events (
         id BIGINT NOT NULL, person_id BIGINT, amount DOUBLE, note VARCHAR, at TIMESTAMP NOT NULL,
         WATERMARK FOR at AS at - INTERVAL '2' SECOND
-    ) WITH (topic = 'events', format = 'json', partitions = '3', idle_timeout = '1 hour');
+    ) WITH (topic = 'events', format = 'json', partitions = '3', idle_timeout = '1 hour', max_future = 'none');
     CREATE TABLE persons (id BIGINT PRIMARY KEY, name VARCHAR, town VARCHAR);";
 
 /// A view: its name, its query, and whether its rows come when a window closes.

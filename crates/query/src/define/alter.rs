@@ -41,7 +41,9 @@ pub async fn alter(session: &Session, alter: AlterJob) -> Result<(), QueryError>
                 );
                 return Err(QueryError::unsupported(message).at(start));
             }
-            jobs.check_change(&view, &plan).map_err(|e| e.at(start))?;
+            let before = view.clone();
+            let check = blocking(move || jobs.check_change(&before, &plan)).await;
+            check.map_err(|e| e.at(start))?;
             let sql = format!("CREATE MATERIALIZED VIEW {} AS {text}", view.name);
             ViewDef { query: text, sql, ..view }
         }
