@@ -67,9 +67,18 @@ impl Inner {
             });
         }
         let crowded = self.share(CROWDED_PERCENT);
-        if bytes > 0 && self.metrics.tables_bytes.get() + bytes > crowded {
-            self.checkpoint(&Pace::unhindered())?;
-            self.evict_down_to(self.roomy_bytes().min(crowded.saturating_sub(bytes)))?;
+        let lacking = || bytes > 0 && self.metrics.tables_bytes.get() + bytes > crowded;
+        if lacking() {
+            let target = self.roomy_bytes().min(crowded.saturating_sub(bytes));
+            // Often it is enough to wait for the checkpoint that is under way.
+            self.awaited.fetch_add(1, Ordering::AcqRel);
+            let evicted = self.evict_down_to(target);
+            self.awaited.fetch_sub(1, Ordering::AcqRel);
+            evicted?;
+            if lacking() {
+                self.checkpoint(&Pace::unhindered())?;
+                self.evict_down_to(target)?;
+            }
         }
         let journal_limit = self.options.journal_bytes_max.saturating_mul(JOURNAL_TIMES_MAX);
         if self.options.background
