@@ -33,14 +33,17 @@
 //! writes the rows that changed since the last one, each key once however often
 //! it changed, and then the mark "applied up to seq"; journal files up to that
 //! mark are deleted. Which rows are to be written is one more bit per row: there
-//! is no second copy of them. Recovery loads the tables from the keyed store and
-//! replays the journal behind the mark: the journal sets whole rows, so that
-//! what a crash left of an unfinished checkpoint does not matter.
+//! is no second copy of them. A start leaves the rows where they are and replays
+//! the journal behind the mark: the journal sets whole rows, so that what a crash
+//! left of an unfinished checkpoint does not matter, and says how many rows each
+//! table has, so that nothing is counted. Tables that fit are then loaded into
+//! memory in the background.
 //!
-//! **The memory budget** bounds the bytes of all hot tables. Beyond it, chunks
-//! that are applied leave memory, the longest unused first. A lookup that misses
-//! in memory then asks the keyed store as of the same instant, a snapshot scans
-//! it for the cold rows, and a commit looks there to keep the row count exact.
+//! **The memory budget** is for all that the store holds (store::memory). Near it,
+//! chunks that are applied leave memory, the longest unused first. A lookup that
+//! misses in memory then asks the keyed store as of the same instant, a snapshot
+//! scans it for the cold rows, and a commit looks there to keep the row count exact,
+//! unless a lookup right before has (recent).
 //!
 //! **Locks**, in the order they are taken: the checkpoint; the commit (one at a
 //! time); publish (held exclusively while memory changes, shared by

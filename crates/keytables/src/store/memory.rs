@@ -16,11 +16,11 @@ use crate::hot::chunk::Chunk;
 use crate::table::KeyTable;
 
 /// What tables may hold before a checkpoint is made, in percent of their share.
-const FULL_PERCENT: u64 = 70;
+const FULL_PERCENT: u64 = 62;
 /// What tables may hold before a commit waits for room, in percent of their share.
-const CROWDED_PERCENT: u64 = 85;
+const CROWDED_PERCENT: u64 = 75;
 /// Down to what rows leave memory, in percent of the tables' share.
-const ROOMY_PERCENT: u64 = 45;
+const ROOMY_PERCENT: u64 = 42;
 /// What the filters and indexes of the keyed store hold per row, in tenths of a byte.
 const FILTER_TENTHS_PER_ROW: u64 = 15;
 /// A journal of this many times its limit makes commits wait for a checkpoint.

@@ -15,7 +15,6 @@ use super::commit::Change;
 use crate::codec::key::{self, EncodedKeys};
 use crate::cold_lookup;
 use crate::error::Result;
-use crate::hot::Hot;
 use crate::hot::index::{Location, NOWHERE};
 use crate::hot::keys::Keys;
 use crate::table::KeyTable;
@@ -72,15 +71,14 @@ pub(super) fn effect(table: &KeyTable, change: &Change) -> Result<Effect> {
 
 fn resolve(table: &KeyTable, change: &Change, mut overlay: Option<&mut Overlay>) -> Result<Effect> {
     let mut effect = Effect::default();
-    let hot = table.hot.read();
     match change {
         Change::Delete { probe, encoded } => {
-            let part = Part { table, hot: &hot, probe, deletes: true };
+            let part = Part { table, probe, deletes: true };
             part.resolve(&mut effect, overlay, || Ok(Cow::Borrowed(encoded)))?;
         }
         Change::Upsert(chunks) => {
             for chunk in chunks {
-                let part = Part { table, hot: &hot, probe: &chunk.keys, deletes: false };
+                let part = Part { table, probe: &chunk.keys, deletes: false };
                 let encode = || key::encode(&table.layout.key_columns(&chunk.batch)).map(Cow::Owned);
                 part.resolve(&mut effect, overlay.as_deref_mut(), encode)?;
             }
@@ -89,11 +87,10 @@ fn resolve(table: &KeyTable, change: &Change, mut overlay: Option<&mut Overlay>)
     Ok(effect)
 }
 
-/// Keys that are set or deleted together. The table's lock is held meanwhile; only
-/// readers come in.
+/// Keys that are set or deleted together. The table's lock is not held while the
+/// keyed store is asked: whoever commits is the only one who changes rows.
 struct Part<'a> {
     table: &'a KeyTable,
-    hot: &'a Hot,
     probe: &'a Keys,
     deletes: bool,
 }
@@ -105,7 +102,10 @@ impl<'a> Part<'a> {
         overlay: Option<&mut Overlay>,
         encode: impl FnOnce() -> Result<Cow<'a, EncodedKeys>>,
     ) -> Result<()> {
-        let found = self.hot.index.find(&self.hot.slots, self.probe);
+        let (found, is_partial) = {
+            let hot = self.table.hot.read();
+            (hot.index.find(&hot.slots, self.probe), hot.cold_rows > 0)
+        };
         if let Some(overlay) = overlay {
             let rows = (0..found.len()).collect();
             return self.look(&*encode()?, rows, &found, Some(overlay), effect);
@@ -117,11 +117,11 @@ impl<'a> Part<'a> {
             effect.growth -= there.len() as i64;
         }
         let absent: Vec<usize> = (0..found.len()).filter(|row| found[*row] == NOWHERE).collect();
-        if self.hot.cold_rows > 0 && !absent.is_empty() {
+        if is_partial && !absent.is_empty() {
             return self.look(&*encode()?, absent, &found, None, effect);
         }
         if !self.deletes {
-            effect.growth += self.hot.index.distinct(self.probe, absent) as i64;
+            effect.growth += self.table.hot.read().index.distinct(self.probe, absent) as i64;
         }
         Ok(())
     }
@@ -164,15 +164,16 @@ impl<'a> Part<'a> {
         overlay: Option<&Overlay>,
     ) -> Result<HashSet<usize, ahash::RandomState>> {
         let mut stored = HashSet::default();
-        if self.hot.cold_rows == 0 {
+        let mut ask = Vec::new();
+        let hot = self.table.hot.read();
+        if hot.cold_rows == 0 {
             return Ok(stored);
         }
-        let recent = self.table.recent.lock();
-        let mut recent = recent.as_ref().and_then(|recent| recent.reader(self.table.version()));
-        let mut ask = Vec::new();
+        let remembered = self.table.recent.lock();
+        let mut recent = remembered.as_ref().and_then(|recent| recent.reader(self.table.version()));
         for row in rows.iter().copied().filter(|row| found[*row] == NOWHERE) {
             let key = encoded.get(row);
-            if overlay.is_some_and(|overlay| overlay.contains_key(key)) || self.hot.is_deleted(key) {
+            if overlay.is_some_and(|overlay| overlay.contains_key(key)) || hot.is_deleted(key) {
                 continue;
             }
             match recent.as_mut().and_then(|recent| recent.find(key)) {
@@ -181,6 +182,8 @@ impl<'a> Part<'a> {
                 Some(false) => {}
             }
         }
+        drop((remembered, hot));
+        // Taken now: deletions that were settled since are in it.
         let there = cold_lookup::contains(&self.table.cold.view()?, encoded, &ask)?;
         stored.extend(ask.into_iter().zip(there).filter(|(_, there)| *there).map(|(row, _)| row));
         Ok(stored)
