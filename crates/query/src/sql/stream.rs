@@ -248,6 +248,13 @@ fn feed(options: &mut Options, connector: &str, stream: &StreamDef) -> Result<Fe
         "socket" | "tcp" => "lines",
         other => other,
     };
+    if !FeedDef::CONNECTORS.contains(&connector) {
+        let message = format!(
+            "there is no connector '{connector}'; there are 'kafka', {}. Leave it out for a topic of our own",
+            FeedDef::CONNECTORS.map(|name| format!("'{name}'")).join(", ")
+        );
+        return Err(QueryError::invalid(message));
+    }
     let feed = FeedDef::from_options(connector, &options.rest(), &stream.columns, &stream.format);
     feed.map_err(|error| QueryError::invalid(error.to_string()))
 }
