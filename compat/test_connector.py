@@ -147,7 +147,7 @@ def test_wrong_options_are_told_with_the_way_out(platform):
     engine = platform()
     stream = "CREATE STREAM s (id BIGINT) WITH ({})"
     wrong = {
-        "connector = 'rabbit'": "the one connector is 'kafka'",
+        "connector = 'rabbit'": "there are 'kafka', 'files', 'lines', 'generator'",
         "connector = 'kafka'": "needs brokers",
         "brokers = 'a:1'": "go with connector = 'kafka'",
         "connector = 'kafka', brokers = 'nowhere'": "host:port",

@@ -143,8 +143,8 @@ impl Pipeline {
         })
     }
 
-    /// Looks for new partitions.
-    pub fn refresh(&mut self, now_us: u64) -> Result<(), QueryError> {
+    /// Looks for new partitions, and begins to read them; whether there are any.
+    pub fn refresh(&mut self, now_us: u64) -> Result<bool, QueryError> {
         let mut more = false;
         for source in &mut self.sources {
             more |= source.refresh(now_us)?;
@@ -156,7 +156,7 @@ impl Pipeline {
             }
             self.hold();
         }
-        Ok(())
+        Ok(more)
     }
 
     /// Events that can be read.

@@ -115,10 +115,12 @@ impl GraphHandle {
     pub fn prepare(parts: GraphParts) -> Result<Prepared, QueryError> {
         let trigger_ms = parts.trigger_ms;
         let mut runner = Runner::open(parts)?;
+        let now_us = runner.clock.monotonic_us();
+        runner.pipeline.refresh(now_us)?;
         if runner.pipeline.begins() && runner.spec.sinks.is_empty() && !runner.spec.is_paused() {
-            // What readers see before the first event; no partition is open yet, and
-            // no sink can miss a row.
-            runner.epoch()?;
+            // What readers see before the first event, and where a view begins that
+            // does not read its topics from the beginning. No sink can miss a row.
+            runner.epoch(0)?;
         }
         Ok(Prepared { trigger_ms, runner })
     }
@@ -278,7 +280,9 @@ impl Runner {
     /// Waits for the trigger and runs one epoch, if there is anything to do.
     fn turn(&mut self, runtime: &tokio::runtime::Runtime, last_start_us: &mut u64) -> Result<(), QueryError> {
         let now_us = self.clock.monotonic_us();
-        self.pipeline.refresh(now_us)?;
+        if self.pipeline.refresh(now_us)? {
+            *self.shared.position.lock() = position(&self.pipeline);
+        }
         let waiting = self.pipeline.waiting();
         self.shared.lag.store(self.pipeline.lag(), Ordering::Relaxed);
         *self.shared.distance.lock() =
@@ -316,7 +320,7 @@ impl Runner {
             return Ok(());
         }
         *last_start_us = self.clock.monotonic_us();
-        let taken = self.epoch()?;
+        let taken = self.epoch(self.trigger_rows)?;
         // What was waiting and did not fit has waited for its trigger already.
         self.behind = taken < waiting;
         *self.shared.state.lock() = "running";
@@ -357,12 +361,13 @@ impl Runner {
         })
     }
 
-    /// Runs and commits an epoch; returns how many events it took.
-    fn epoch(&mut self) -> Result<u64, QueryError> {
+    /// Runs and commits an epoch of about so many rows, at least one of each
+    /// partition; returns how many events it took.
+    fn epoch(&mut self, rows: usize) -> Result<u64, QueryError> {
         let started_us = self.clock.monotonic_us();
         let mut commit = self.store.begin();
         let share = self.shares.enter();
-        let limits = Limits { rows: self.trigger_rows, bytes: share.bytes() };
+        let limits = Limits { rows, bytes: share.bytes() };
         let mut done = self.pipeline.run(&mut commit, limits, self.clock.now_us(), started_us)?;
         put_away_old_records(&self.spec, &self.store, &mut commit);
         let commit_us = self.clock.monotonic_us();
