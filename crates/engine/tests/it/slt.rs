@@ -87,7 +87,7 @@ impl AsyncDB for Database {
 
 /// Appends events to the first partition of a topic.
 fn produce(platform: &TestPlatform, text: &str) {
-    let (topic, lines) = text.split_once('\n').expect("@produce TOPIC, then lines");
+    let (topic, lines) = text.split_once('\n').unwrap();
     let partition = platform.platform.log().topic(topic.trim()).unwrap().partitions()[0].clone();
     let now_ms = platform.platform.clock().now_ms();
     let mut builder = BatchBuilder::new(now_ms);
@@ -100,7 +100,7 @@ fn produce(platform: &TestPlatform, text: &str) {
                 headers.clear();
             }
             None => {
-                let (name, value) = line.split_once(": ").expect("KEY => VALUE, or name: value");
+                let (name, value) = line.split_once(": ").unwrap();
                 headers.push((name, Some(value.as_bytes())));
             }
         }

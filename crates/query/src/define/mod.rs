@@ -73,9 +73,7 @@ pub(crate) async fn definition(
     sql: &str,
 ) -> Result<Definition, QueryError> {
     match command {
-        Command::CreateStream(create) => {
-            stream::definition(session, *create).await.map(|stream| Definition::Stream(stream))
-        }
+        Command::CreateStream(create) => stream::definition(session, *create).await.map(Definition::Stream),
         Command::CreateTable(table) => {
             for place in &table.key {
                 let column = &table.columns[*place];
