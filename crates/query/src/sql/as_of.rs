@@ -10,7 +10,7 @@
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::rewrite::{is, is_word};
+use super::rewrite::{is, is_word, is_words};
 
 /// The function that marks a join as of a time: of the other side's own time, or
 /// with the time as argument.
@@ -210,8 +210,4 @@ fn word(text: &str, at: &TokenWithSpan) -> TokenWithSpan {
 
 fn symbol(token: Token, at: &TokenWithSpan) -> TokenWithSpan {
     TokenWithSpan { token, span: at.span }
-}
-
-fn is_words(tokens: &[TokenWithSpan], i: usize, words: &[&str]) -> bool {
-    words.iter().enumerate().all(|(n, word)| is_word(tokens, i + n, word))
 }

@@ -4,8 +4,7 @@
 //!   → `TUMBLE('t', 'c', INTERVAL …)`, a plain table function; the other windows alike;
 //! - `EMIT ON WINDOW CLOSE` → one token that cannot be an alias of what stands
 //!   before it;
-//! - joins as of a time: `as_of.rs`; windows as functions in GROUP BY: `old_windows.rs`;
-//! - `NOT ENFORCED` behind a key → nothing: no key is.
+//! - joins as of a time: `as_of.rs`; windows as functions in GROUP BY: `old_windows.rs`.
 //!
 //! Tokens keep their places, so errors still point into the user's text.
 
@@ -35,15 +34,10 @@ pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             i += window(&tokens, i, &mut out, &mut depth);
             continue;
         }
-        if ["emit", "on", "window", "close"].iter().enumerate().all(|(n, word)| is_word(&tokens, i + n, word))
-        {
+        if is_words(&tokens, i, &["emit", "on", "window", "close"]) {
             let span = Span::new(tokens[i].span.start, tokens[i + 3].span.end);
             out.push(TokenWithSpan { token: emit_on_window_close(), span });
             i += 4;
-            continue;
-        }
-        if is_word(&tokens, i, "not") && is_word(&tokens, i + 1, "enforced") {
-            i += 2;
             continue;
         }
         match tokens[i].token {
@@ -76,6 +70,10 @@ pub(super) fn is(tokens: &[TokenWithSpan], i: usize, token: &Token) -> bool {
 
 pub(super) fn is_word(tokens: &[TokenWithSpan], i: usize, word: &str) -> bool {
     matches!(tokens.get(i).map(|t| &t.token), Some(Token::Word(w)) if w.value.eq_ignore_ascii_case(word))
+}
+
+pub(super) fn is_words(tokens: &[TokenWithSpan], i: usize, words: &[&str]) -> bool {
+    words.iter().enumerate().all(|(n, word)| is_word(tokens, i + n, word))
 }
 
 fn is_window(tokens: &[TokenWithSpan], i: usize) -> bool {
