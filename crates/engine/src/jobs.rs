@@ -150,15 +150,7 @@ impl Jobs for Engine {
 
     fn restart(&self, views: &[String]) -> Result<(), QueryError> {
         let mut running = self.running.lock();
-        let is_its =
-            |running: &Running| running.graph.spec.views.iter().any(|view| views.contains(&view.name));
-        let names: Vec<String> =
-            running.iter().filter(|(_, graph)| is_its(graph)).map(|(name, _)| name.clone()).collect();
-        for name in names {
-            if let Some(mut graph) = running.remove(&name) {
-                graph.stop();
-            }
-        }
+        stop_if(&mut running, |_, it| it.graph.spec.views.iter().any(|view| views.contains(&view.name)));
         views.iter().try_for_each(|view| self.forget(view))
     }
 
@@ -170,16 +162,7 @@ impl Jobs for Engine {
         }
         let wanted: BTreeMap<String, GraphSpec> =
             graphs(self.platform.catalog()).into_iter().map(|g| (g.name.clone(), g)).collect();
-        let changed: Vec<String> = running
-            .iter()
-            .filter(|(name, r)| wanted.get(*name) != Some(&r.graph.spec))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in changed {
-            if let Some(mut graph) = running.remove(&name) {
-                graph.stop();
-            }
-        }
+        stop_if(&mut running, |name, it| wanted.get(name) != Some(&it.graph.spec));
         let mut first_error = None;
         for (name, spec) in wanted {
             if running.contains_key(&name) {
@@ -268,6 +251,13 @@ impl Jobs for Engine {
 
     fn epochs(&self) -> Vec<EpochStatus> {
         self.running.lock().values().flat_map(|r| r.graph.shared.stats.epochs()).collect()
+    }
+}
+
+/// Ends the graphs for which this is so, after their epochs at hand.
+fn stop_if(running: &mut BTreeMap<String, Running>, ends: impl Fn(&str, &Running) -> bool) {
+    for (_, mut graph) in running.extract_if(.., |name, it| ends(name, it)) {
+        graph.stop();
     }
 }
 

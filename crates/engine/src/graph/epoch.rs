@@ -164,11 +164,6 @@ impl Pipeline {
         self.intakes.iter().map(|intake| intake.waiting(&self.sources)).sum()
     }
 
-    /// Events that are known of and not read.
-    pub fn lag(&self) -> u64 {
-        self.intakes.iter().map(|intake| self.sources[intake.stream].lag(&intake.record.cut)).sum()
-    }
-
     /// Of a view, the events that its topics hold and those that it has not read.
     pub fn distance(&self, view: usize) -> (u64, u64) {
         // A view on views is where the first of these is.

@@ -2,7 +2,7 @@
 //! sinks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -66,7 +66,6 @@ pub struct Shared {
     pub position: Mutex<Position>,
     pub error: Mutex<Option<QueryError>>,
     pub state: Mutex<&'static str>,
-    pub lag: AtomicU64,
     /// Of each view, the events that its topics hold and those that it has not
     /// read.
     pub distance: Mutex<Vec<(u64, u64)>>,
@@ -214,7 +213,6 @@ impl Runner {
             position: Mutex::new(position(&pipeline)),
             error: Mutex::new(None),
             state: Mutex::new("running"),
-            lag: AtomicU64::new(0),
             distance: Mutex::default(),
             settled: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -284,7 +282,6 @@ impl Runner {
             *self.shared.position.lock() = position(&self.pipeline);
         }
         let waiting = self.pipeline.waiting();
-        self.shared.lag.store(self.pipeline.lag(), Ordering::Relaxed);
         *self.shared.distance.lock() =
             (0..self.pipeline.views.len()).map(|view| self.pipeline.distance(view)).collect();
         if self.spec.is_paused() {
