@@ -5,13 +5,12 @@
 //! before it and a deletion takes it away. Without a key, a row that goes takes
 //! one like it away; if there is none, it is told of.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array,
 };
-use datafusion::arrow::compute::{filter_record_batch, take};
+use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use pluvio_keytables::{Commit, KeyTable, Store, fingerprints};
 use pluvio_query::QueryError;
@@ -98,26 +97,16 @@ impl ChangelogState {
         epoch: &mut Epoch,
         delta: Delta,
     ) -> Result<Option<Delta>, QueryError> {
-        let names = fingerprints(delta.rows.columns(), delta.len())?;
-        let mut places: HashMap<&[u8], usize, ahash::RandomState> = HashMap::default();
-        let mut first: Vec<u32> = Vec::new();
-        let mut of = Vec::with_capacity(delta.len());
-        for row in 0..delta.len() {
-            let next = first.len();
-            let place = *places.entry(names.value(row)).or_insert(next);
-            if place == next {
-                first.push(u32::try_from(row).unwrap_or(u32::MAX));
-            }
-            of.push(place);
-        }
-        let distinct = take(&names, &UInt32Array::from(first), None)?;
-        let stored = self.table.lookup(std::slice::from_ref(&distinct), Some(&[1]))?;
+        let names: ArrayRef = Arc::new(fingerprints(delta.rows.columns(), delta.len())?);
+        let (distinct, of) = number(&[names.data_type().clone()], std::slice::from_ref(&names))?;
+        let stored = self.table.lookup(&distinct, Some(&[1]))?;
         let before = stored.columns[0].as_primitive::<Int64Type>();
         let was: Vec<i64> =
             (0..before.len()).map(|i| if before.is_valid(i) { before.value(i) } else { 0 }).collect();
         let mut counts = was.clone();
         let mut sound = vec![true; delta.len()];
         for (row, place) in of.into_iter().enumerate() {
+            let place = place as usize;
             let left = counts[place] + delta.weight(row);
             match left < 0 {
                 true => sound[row] = false,
@@ -128,20 +117,14 @@ impl ChangelogState {
         for row in (0..delta.len()).filter(|row| !sound[*row]) {
             epoch.failed.push((delta.rows.slice(row, 1), told.to_owned()));
         }
-        let key_schema = Arc::new(self.stored.project(self.table.key())?);
-        let rows_where = |wanted: &dyn Fn(i64, i64) -> bool| -> Result<RecordBatch, QueryError> {
+        let columns = distinct.into_iter().chain([Arc::new(Int64Array::from(counts.clone())) as ArrayRef]);
+        let rows = RecordBatch::try_new(Arc::clone(&self.stored), columns.collect())?;
+        let rows_where = |wanted: &dyn Fn(i64, i64) -> bool| {
             let mask: BooleanArray =
                 was.iter().zip(&counts).map(|(was, is)| Some(wanted(*was, *is))).collect();
-            Ok(filter_record_batch(
-                &RecordBatch::try_new(
-                    Arc::clone(&self.stored),
-                    vec![Arc::clone(&distinct), Arc::new(Int64Array::from(counts.clone()))],
-                )?,
-                &mask,
-            )?)
+            filter_record_batch(&rows, &mask)
         };
-        let gone = rows_where(&|was, is| was > 0 && is == 0)?.project(&[0])?;
-        commit.delete(&self.table, batch_of(&key_schema, gone.columns().to_vec(), gone.num_rows())?);
+        commit.delete(&self.table, rows_where(&|was, is| was > 0 && is == 0)?.project(&[0])?);
         commit.upsert(&self.table, rows_where(&|was, is| was != is && is > 0)?);
         Ok(Some(consolidate(delta.filter(&sound.into())?)?))
     }
