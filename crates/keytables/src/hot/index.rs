@@ -103,29 +103,6 @@ impl Index {
         found
     }
 
-    /// How many different keys these rows have.
-    pub(crate) fn distinct(&self, keys: &Keys, mut rows: Vec<usize>) -> usize {
-        let all = rows.len();
-        if let Some(nulls) = &keys.nulls {
-            rows.retain(|row| nulls.is_valid(*row));
-        }
-        let null = usize::from(rows.len() < all);
-        with_key_form!(keys, |values| {
-            let mut hashes: Vec<(u64, usize)> =
-                rows.into_iter().map(|row| (values.hash(row, &self.random), row)).collect();
-            hashes.sort_unstable();
-            let same_hash = hashes.chunk_by(|a, b| a.0 == b.0);
-            null + same_hash
-                .map(|same| {
-                    let is_first = |at: &usize| {
-                        !same[..*at].iter().any(|before| values.same(same[*at].1, values, before.1))
-                    };
-                    (0..same.len()).filter(is_first).count()
-                })
-                .sum::<usize>()
-        })
-    }
-
     /// Points the keys of the chunk in `slot` to it; `replaced` hears of every
     /// location that is no longer its key's.
     pub(crate) fn insert(&mut self, slots: &Slots, slot: usize, mut replaced: impl FnMut(Location)) {

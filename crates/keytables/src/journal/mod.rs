@@ -24,9 +24,10 @@ use crate::framing::{FILE_HEAD_BYTES, FRAME_HEAD_BYTES, file_head, frame_head};
 use crate::options::FRAME_BYTES_MAX;
 
 /// First bytes of every new journal file, with the format's version.
-pub(crate) const MAGIC: [u8; 8] = *b"PvJrnl02";
-/// The same before frames told how many rows tables have: still read.
-pub(crate) const MAGIC_1: [u8; 8] = *b"PvJrnl01";
+pub(crate) const MAGIC: [u8; 8] = *b"PvJrnl03";
+/// Those of earlier versions, whose frames tell otherwise or not how many rows
+/// tables have: still read.
+pub(crate) const OLD_MAGICS: [[u8; 8]; 2] = [*b"PvJrnl01", *b"PvJrnl02"];
 
 /// Largest second part that is copied to make one write of the two.
 const JOIN_BYTES_MAX: usize = 256 << 10;

@@ -5,11 +5,22 @@ use std::sync::Arc;
 
 use pluvio_foundation::{Disk, OpenMode};
 
-use super::section::{Section, decode_body};
-use super::{Journal, MAGIC, MAGIC_1, OldFile, file_path};
+use super::section::decode_body;
+use super::{Journal, MAGIC, OLD_MAGICS, OldFile, file_path};
 use crate::error::{Result, TableError};
 use crate::framing::{FILE_HEAD_BYTES, Found, frame_follows, read_file_head, read_frame};
 use crate::options::FRAME_BYTES_MAX;
+
+/// A durable frame whose body decodes.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    /// Its sequence number.
+    pub(crate) seq: u64,
+    /// What it says.
+    pub(crate) body: Vec<u8>,
+    /// Whether frames of its version tell how many rows tables had before them.
+    pub(crate) counts: bool,
+}
 
 /// Hands every durable frame behind `applied_seq` to `replay`, in order, cuts
 /// off a torn tail, and returns the journal with the last durable sequence
@@ -18,7 +29,7 @@ pub(crate) fn recover(
     disk: Arc<dyn Disk>,
     folder: &Path,
     applied_seq: u64,
-    mut replay: impl FnMut(u64, Vec<Section<'_>>) -> Result<()>,
+    mut replay: impl FnMut(Frame) -> Result<()>,
 ) -> Result<(Journal, u64)> {
     let mut firsts = Vec::new();
     for name in disk.list(folder).map_err(TableError::io("listing", folder))? {
@@ -51,17 +62,15 @@ struct FileScan<'a> {
 
 impl FileScan<'_> {
     /// Replays one file; its valid length, or none if it was empty and removed.
-    fn scan(
-        &self,
-        last_seq: &mut u64,
-        replay: &mut impl FnMut(u64, Vec<Section<'_>>) -> Result<()>,
-    ) -> Result<Option<u64>> {
+    fn scan(&self, last_seq: &mut u64, replay: &mut impl FnMut(Frame) -> Result<()>) -> Result<Option<u64>> {
         let path = file_path(self.folder, self.first);
         let failed = "reading";
         let file = self.disk.open(&path, OpenMode::Write).map_err(TableError::io(failed, &path))?;
         let length = file.len().map_err(TableError::io(failed, &path))?;
         let head = |magic| read_file_head(&*file, magic).map_err(TableError::io(failed, &path));
-        if head(MAGIC)? != Some(self.first) && head(MAGIC_1)? != Some(self.first) {
+        let counts = head(MAGIC)? == Some(self.first);
+        let is_old = || OLD_MAGICS.into_iter().map(head).find(|found| !matches!(found, Ok(None))).transpose();
+        if !counts && is_old()?.flatten() != Some(self.first) {
             if length > FILE_HEAD_BYTES && frame_follows(&*file, &path, 0, length, FRAME_BYTES_MAX)? {
                 return Err(corrupt(&path, 0, "the file's head is damaged"));
             }
@@ -73,7 +82,7 @@ impl FileScan<'_> {
             match read_frame(&*file, &path, position, length, FRAME_BYTES_MAX)? {
                 Found::End => return Ok(Some(position)),
                 Found::Frame(body, end) => {
-                    let Some((seq, sections)) = decode_body(&body) else {
+                    let Some((seq, _)) = decode_body(&body) else {
                         return Err(corrupt(
                             &path,
                             position,
@@ -88,7 +97,7 @@ impl FileScan<'_> {
                             let detail = format!("frame {seq} follows frame {last_seq}: some are missing");
                             return Err(corrupt(&path, position, &detail));
                         }
-                        replay(seq, sections)?;
+                        replay(Frame { seq, body, counts })?;
                         *last_seq = seq;
                     }
                     position = end;

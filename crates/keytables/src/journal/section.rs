@@ -11,8 +11,11 @@
 //!   5 note removed  name
 //!   6 hold          span u32, holder, after-tag u64
 //!   7 hold released span u32, holder
-//!   8 rows          table u32, rows u64: how many rows the table has after this
-//!                   commit; since version 2 one for each table that it changes
+//!   8               table u32, rows u64: what version 2 said of the table after the
+//!                   commit; not used any more
+//!   9 rows          table u32, rows u64: how many rows the table had before this
+//!                   commit; since version 3 one for each table that was changed
+//!                   since the last frame that says it
 //! ```
 //! Sections take effect in order: later ones on the same key win.
 
@@ -29,8 +32,10 @@ pub(crate) enum Section<'a> {
     Span(u32, SpanEnd),
     /// A note's new value, none if it goes.
     Note { name: &'a str, value: Option<&'a [u8]> },
-    /// How many rows a changed table has after the commit.
+    /// How many rows a table had before the commit.
     Rows { table: u32, rows: u64 },
+    /// How many it had after it, by version 2.
+    RowsAfter,
     /// What a holder of a span still needs, none if nothing.
     Hold { span: u32, holder: &'a str, after_tag: Option<u64> },
 }
@@ -79,10 +84,12 @@ impl Section<'_> {
                 }
             }
             Self::Rows { table, rows } => {
-                out.push(8);
+                out.push(9);
                 out.extend_from_slice(&table.to_le_bytes());
                 out.extend_from_slice(&rows.to_le_bytes());
             }
+            // Only read.
+            Self::RowsAfter => {}
             Self::Hold { span, holder, after_tag } => {
                 out.push(if after_tag.is_some() { 6 } else { 7 });
                 out.extend_from_slice(&span.to_le_bytes());
@@ -121,7 +128,11 @@ fn decode_section<'a>(fields: &mut Fields<'a>) -> Option<Section<'a>> {
         5 => Section::Note { name: fields.text()?, value: None },
         6 => Section::Hold { span: fields.u32()?, holder: fields.text()?, after_tag: Some(fields.u64()?) },
         7 => Section::Hold { span: fields.u32()?, holder: fields.text()?, after_tag: None },
-        8 => Section::Rows { table: fields.u32()?, rows: fields.u64()? },
+        8 => {
+            (fields.u32()?, fields.u64()?);
+            Section::RowsAfter
+        }
+        9 => Section::Rows { table: fields.u32()?, rows: fields.u64()? },
         _ => return None,
     })
 }

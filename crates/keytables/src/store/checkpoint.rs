@@ -85,15 +85,20 @@ impl Inner {
             // An earlier one failed.
             self.run(&mut running, pace)?;
         }
-        *running = self.begin_job();
+        *running = self.begin_job()?;
         self.run(&mut running, pace)
     }
 
-    /// Takes what changed; none if nothing did.
-    fn begin_job(&self) -> Option<Job> {
+    /// Takes what changed; none if nothing did. The rows of all that is taken are
+    /// counted in the journal first: it could not be known afterwards which of them
+    /// the keyed store has already.
+    fn begin_job(&self) -> Result<Option<Job>> {
         let mut state = self.commit.lock();
         if state.seq == self.applied.load(Ordering::Acquire) {
-            return None;
+            return Ok(None);
+        }
+        if !state.changed.is_empty() {
+            self.commit_no_change(&mut state)?;
         }
         state.journal.roll();
         let meta = std::mem::take(&mut state.meta_changes);
@@ -108,7 +113,7 @@ impl Inner {
         }
         let chunks = tables.iter().flat_map(|part: &TableJob| &part.changed);
         *self.writing.lock() = chunks.map(|(chunk, _)| (Arc::downgrade(chunk), chunk.bytes)).collect();
-        Some(Job { seq: state.seq, tables, meta })
+        Ok(Some(Job { seq: state.seq, tables, meta }))
     }
 
     fn run(&self, running: &mut Option<Job>, pace: &Pace<'_>) -> Result<()> {
@@ -237,7 +242,7 @@ mod tests {
     }
 
     /// A crash after a checkpoint has written rows and before it has set the mark,
-    /// with most of the table not in memory.
+    /// with most of the table not in memory, and a commit that nothing has counted.
     #[test]
     fn an_unfinished_checkpoint_does_not_matter() {
         let folder = tempfile::tempdir().unwrap();
@@ -262,9 +267,17 @@ mod tests {
         commit.delete(&table, rows(100..105, "").project(&[0]).unwrap());
         commit.commit().unwrap();
         assert_eq!(table.len(), 100_000);
-        let job = store.inner.begin_job().unwrap();
+        let job = store.inner.begin_job().unwrap().unwrap();
         let cold = store.inner.cold().unwrap();
         write_rows(&cold, &job.tables[0], &SystemClock, &Pace::unhindered()).unwrap();
+        let mut commit = store.begin();
+        // Known to the checkpoint, known to the keyed store alone, new.
+        commit.upsert(&table, rows(100_005..100_015, "newest"));
+        commit.upsert(&table, rows(50..51, "newest"));
+        commit.delete(&table, rows(100_000..100_002, "").project(&[0]).unwrap());
+        commit.delete(&table, rows(200..203, "").project(&[0]).unwrap());
+        commit.commit().unwrap();
+        assert_eq!(table.len(), 100_000);
         drop((store, table, job, cold));
 
         let store = open(folder.path());
@@ -273,9 +286,19 @@ mod tests {
         assert_eq!(table.len(), 100_000);
         let stored: usize = table.snapshot().scan(Some(&[0])).map(|batch| batch.unwrap().num_rows()).sum();
         assert_eq!(stored, 100_000);
-        let keys: ArrayRef = Arc::new(Int64Array::from(vec![5, 50, 102, 99_902, 99_995, 100_005]));
+        let keys: ArrayRef =
+            Arc::new(Int64Array::from(vec![5, 50, 102, 201, 99_902, 99_995, 100_001, 100_005]));
         let found = table.lookup(&[keys], Some(&[1])).unwrap();
-        let wanted = [Some("new 5"), Some("old 50"), None, None, Some("new 99995"), Some("new 100005")];
+        let wanted = [
+            Some("new 5"),
+            Some("newest 50"),
+            None,
+            None,
+            None,
+            Some("new 99995"),
+            None,
+            Some("newest 100005"),
+        ];
         assert_eq!(found.columns[0].as_ref(), &StringArray::from_iter(wanted) as &dyn arrow::array::Array);
     }
 }

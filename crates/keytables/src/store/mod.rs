@@ -54,6 +54,9 @@ pub(crate) struct CommitState {
     /// The last durable sequence number.
     seq: u64,
     meta_changes: MetaChanges,
+    /// Tables, by their number, that changed since a frame last told how many rows
+    /// they have.
+    changed: BTreeMap<u32, Arc<KeyTable>>,
 }
 
 /// Tables and spans by name.

@@ -54,10 +54,9 @@ pub(super) fn open(
     cold.retain(&tables.keys().copied().collect::<BTreeSet<_>>())?;
     let applied = meta.applied_seq;
     let mut replay = Replay::new(&tables, &mut meta);
-    let (journal, seq) =
-        recover(disk, &folder.join("journal"), applied, |seq, sections| replay.frame(seq, sections))?;
-    let changes = replay.finish()?;
-    start_from(&inner, journal, seq, changes);
+    let (journal, seq) = recover(disk, &folder.join("journal"), applied, |frame| replay.frame(frame))?;
+    let (meta_changes, changed) = replay.finish()?;
+    start_from(&inner, CommitState { journal, seq, meta_changes, changed });
     let mut catalog = Catalog { next_id: manifest.next_id, ..Catalog::default() };
     for entry in &manifest.entries {
         if let Shape::Span { retention } = &entry.shape {
@@ -113,7 +112,12 @@ fn new_inner(
         running: Mutex::new(None),
         writing: Mutex::default(),
         awaited: AtomicU32::new(0),
-        commit: Mutex::new(CommitState { journal, seq: 0, meta_changes: MetaChanges::new() }),
+        commit: Mutex::new(CommitState {
+            journal,
+            seq: 0,
+            meta_changes: MetaChanges::new(),
+            changed: BTreeMap::new(),
+        }),
         publish: RwLock::new(()),
         catalog: RwLock::default(),
         notes: RwLock::default(),
@@ -130,10 +134,10 @@ fn new_inner(
     })
 }
 
-fn start_from(inner: &Inner, journal: Journal, seq: u64, meta_changes: MetaChanges) {
-    let bytes = journal.bytes();
-    *inner.commit.lock() = CommitState { journal, seq, meta_changes };
-    inner.committed.store(seq, Ordering::Release);
+fn start_from(inner: &Inner, state: CommitState) {
+    let bytes = state.journal.bytes();
+    inner.committed.store(state.seq, Ordering::Release);
+    *inner.commit.lock() = state;
     inner.journal_bytes.store(bytes, Ordering::Relaxed);
     inner.metrics.journal_bytes.set(bytes);
 }

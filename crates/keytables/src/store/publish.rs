@@ -1,7 +1,6 @@
 //! The one-at-a-time part of a commit: spans to disk, the frame to the journal,
 //! then memory for all at once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -49,10 +48,15 @@ impl Inner {
         if self.closed.load(Ordering::Acquire) {
             return Err(TableError::Closed);
         }
+        self.commit_no_change(&mut state)
+    }
+
+    /// A commit that changes no rows: it tells what any commit tells.
+    pub(super) fn commit_no_change(&self, state: &mut CommitState) -> Result<()> {
         let seq = state.seq + 1;
-        self.write_frame(&mut state, seq, &[], &BTreeMap::new(), &[])?;
+        self.write_frame(state, seq, &[], &[])?;
         let _exclusive = self.publish.write();
-        self.finish(&mut state, seq);
+        self.finish(state, seq);
         Ok(())
     }
 
@@ -66,11 +70,11 @@ impl Inner {
             return Ok(state.seq);
         }
         check_present(&changes, &appends)?;
-        let (effects, rows) = effects(&changes)?;
+        let effects = effects(&changes)?;
         let seq = state.seq + 1;
         let spans: Vec<Arc<Span>> = appends.iter().map(|(span, _)| Arc::clone(span)).collect();
         let written = self.write_spans(appends).and_then(|written| {
-            self.write_frame(&mut state, seq, &written, &rows, &sections)?;
+            self.write_frame(&mut state, seq, &written, &sections)?;
             Ok(written)
         });
         let written = match written {
@@ -80,8 +84,8 @@ impl Inner {
                 return Err(error);
             }
         };
-        let touched = self.publish_all(&mut state, seq, changes, effects, written, notes);
-        for table in touched.values() {
+        self.publish_all(&mut state, seq, changes, effects, written, notes);
+        for table in state.changed.values() {
             compact(table)?;
             self.metrics.show_table(&table.name, table.len());
         }
@@ -121,13 +125,12 @@ impl Inner {
     }
 
     /// Makes the frame durable: the spans' new ends, changed holds, how many rows
-    /// changed tables have, `sections`.
+    /// the tables have that earlier commits changed, `sections`.
     fn write_frame(
         &self,
         state: &mut CommitState,
         seq: u64,
         spans: &[Written],
-        rows: &BTreeMap<u32, u64>,
         sections: &[u8],
     ) -> Result<()> {
         let mut first = seq.to_le_bytes().to_vec();
@@ -138,12 +141,13 @@ impl Inner {
         for ((span, holder), after_tag) in &holds {
             Section::Hold { span: *span, holder, after_tag: *after_tag }.encode(&mut first);
         }
-        for (table, rows) in rows {
-            Section::Rows { table: *table, rows: *rows }.encode(&mut first);
+        for (id, table) in &state.changed {
+            Section::Rows { table: *id, rows: table.len() as u64 }.encode(&mut first);
         }
         let mut hash = Hasher::new();
         hash.update(sections);
         state.journal.append(seq, &first, sections, &hash)?;
+        state.changed.clear();
         for ((span, holder), after_tag) in holds {
             let value = after_tag.map(|tag| Bytes::copy_from_slice(&tag.to_le_bytes()));
             state.meta_changes.insert(cold::hold_key(span, &holder), value);
@@ -165,13 +169,12 @@ impl Inner {
         effects: Vec<Effect>,
         spans: Vec<Written>,
         notes: Vec<(String, Option<Bytes>)>,
-    ) -> BTreeMap<u32, Arc<KeyTable>> {
-        let mut touched = BTreeMap::new();
+    ) {
         let _exclusive = self.publish.write();
         for ((table, change), effect) in changes.into_iter().zip(effects) {
             apply(&mut table.hot.write(), change, &effect);
             table.version.store(seq, Ordering::Release);
-            touched.insert(table.id, table);
+            state.changed.insert(table.id, table);
         }
         for written in spans {
             written.span.writer.lock().accept(written.end);
@@ -192,7 +195,6 @@ impl Inner {
         }
         drop(all);
         self.finish(state, seq);
-        touched
     }
 
     fn finish(&self, state: &mut CommitState, seq: u64) {

@@ -2,11 +2,13 @@
 //!
 //! The keyed store may hold some of it already, because a checkpoint was not
 //! finished: rows that are set again and keys that are deleted again do no harm.
-//! How many rows a table has is what its last frame says. The rows of the frames are
-//! all in memory afterwards, so that the others are those only in the keyed store.
+//! How many rows a table has is told by the frame behind the one that changed it. The
+//! rows of the frames are all in memory afterwards, so that the others are those only
+//! in the keyed store. Behind the last frame there is none; but no checkpoint has
+//! begun since, so that its keys can be looked for in the keyed store.
 //!
-//! Frames of version 1 do not say it. Before the first of them that changes a table,
-//! its stored rows are counted, and every key is looked for.
+//! Frames of earlier versions are dealt with otherwise. Before the first of them that
+//! changes a table, its stored rows are counted, and every key is looked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,17 +23,22 @@ use super::resolve::{Effect, effect};
 use crate::block;
 use crate::cold::{self, ColdView, Meta};
 use crate::error::{Result, TableError};
-use crate::journal::section::{Section, SpanEnd};
+use crate::journal::recovery::Frame;
+use crate::journal::section::{Section, SpanEnd, decode_body};
 use crate::table::KeyTable;
 
 /// See the module.
 pub(super) struct Replay<'a> {
     tables: &'a BTreeMap<u32, Arc<KeyTable>>,
     meta: &'a mut Meta,
-    changes: MetaChanges,
+    meta_changes: MetaChanges,
+    /// The frame that was read last: whether it is the last of all is not known yet.
+    held: Option<Frame>,
+    /// Tables that the frames changed.
+    changed: BTreeMap<u32, Arc<KeyTable>>,
     /// Tables whose rows are counted, by the mark or since.
     counted: BTreeSet<u32>,
-    /// Tables whose stored rows were counted for frames of version 1.
+    /// Tables whose stored rows were counted for frames of earlier versions.
     scanned: BTreeSet<u32>,
 }
 
@@ -39,69 +46,92 @@ impl<'a> Replay<'a> {
     /// Before the first frame.
     pub(super) fn new(tables: &'a BTreeMap<u32, Arc<KeyTable>>, meta: &'a mut Meta) -> Self {
         let counted = meta.rows.keys().copied().collect();
-        Self { tables, meta, changes: MetaChanges::new(), counted, scanned: BTreeSet::new() }
+        Self {
+            tables,
+            meta,
+            meta_changes: MetaChanges::new(),
+            held: None,
+            changed: BTreeMap::new(),
+            counted,
+            scanned: BTreeSet::new(),
+        }
     }
 
-    /// Sets one frame.
-    pub(super) fn frame(&mut self, seq: u64, sections: Vec<Section<'_>>) -> Result<()> {
-        let mut rows = BTreeMap::new();
-        let mut touched = BTreeSet::new();
-        for section in sections {
+    /// Takes one frame, and sets the one before.
+    pub(super) fn frame(&mut self, frame: Frame) -> Result<()> {
+        match self.held.replace(frame) {
+            Some(before) => self.set(&before, !before.counts),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets a frame; its keys are `looked_for` if nothing behind it counts them.
+    fn set(&mut self, frame: &Frame, looked_for: bool) -> Result<()> {
+        let sections = decode_body(&frame.body).map(|(_, sections)| sections);
+        let mut touched = BTreeMap::new();
+        for section in sections.unwrap_or_default() {
             match section {
-                Section::Rows { table, rows: count } => {
-                    rows.insert(table, count);
-                }
+                Section::Rows { table, rows } => self.count(table, rows),
+                Section::RowsAfter => {}
                 Section::Upsert { table, block } | Section::Delete { table, block } => {
                     // A table that was dropped since is not there any more.
                     let Some(found) = self.tables.get(&table) else { continue };
                     let is_upsert = matches!(section, Section::Upsert { .. });
-                    self.change(found, change(found, block, is_upsert)?, rows.contains_key(&table))?;
-                    found.version.store(seq, Ordering::Release);
-                    touched.insert(table);
+                    if !frame.counts || (looked_for && !self.counted.contains(&found.id)) {
+                        self.scan(found)?;
+                    }
+                    let change = change(found, block, is_upsert)?;
+                    let effect =
+                        if looked_for { effect(found, &change)? } else { Effect::of_replay(&change) };
+                    apply(&mut found.hot.write(), change, &effect);
+                    found.version.store(frame.seq, Ordering::Release);
+                    touched.insert(table, Arc::clone(found));
                 }
                 Section::Span(span, end) => self.span_end(span, end),
                 Section::Note { name, value } => self.note(name, value),
                 Section::Hold { span, holder, after_tag } => self.hold(span, holder, after_tag),
             }
         }
-        for table in touched.iter().filter_map(|table| self.tables.get(table)) {
+        for table in touched.values() {
             compact(table)?;
-            if let Some(rows) = rows.get(&table.id) {
-                table.hot.write().set_len(*rows);
-                self.counted.insert(table.id);
-            }
         }
+        self.changed.append(&mut touched);
         Ok(())
     }
 
-    /// Behind the last frame: counts tables of which nothing told how many rows they
-    /// have. Returns what the next checkpoint is to write to the meta data.
-    pub(super) fn finish(self) -> Result<MetaChanges> {
+    /// Behind the last frame. Returns what the next checkpoint is to write to the meta
+    /// data, and the tables whose rows the next frame is to count.
+    pub(super) fn finish(mut self) -> Result<(MetaChanges, BTreeMap<u32, Arc<KeyTable>>)> {
+        if let Some(last) = self.held.take() {
+            self.set(&last, true)?;
+        }
         for table in self.tables.values().filter(|table| !self.counted.contains(&table.id)) {
             let stored = count(&table.cold.view()?)?;
             table.hot.write().cold_rows = stored;
         }
-        Ok(self.changes)
+        Ok((self.meta_changes, self.changed))
     }
 
-    fn change(&mut self, table: &KeyTable, change: Change, is_counted: bool) -> Result<()> {
-        let effect = if is_counted {
-            Effect::of_replay(&change)
-        } else {
-            if self.scanned.insert(table.id) {
-                let stored = count(&table.cold.view()?)?;
-                table.hot.write().cold_rows = stored;
-                self.counted.insert(table.id);
-            }
-            effect(table, &change)?
-        };
-        apply(&mut table.hot.write(), change, &effect);
+    fn count(&mut self, table: u32, rows: u64) {
+        if let Some(table) = self.tables.get(&table) {
+            table.hot.write().set_len(rows);
+            self.counted.insert(table.id);
+        }
+    }
+
+    /// Counts the stored rows of a table, once.
+    fn scan(&mut self, table: &KeyTable) -> Result<()> {
+        if self.scanned.insert(table.id) {
+            let stored = count(&table.cold.view()?)?;
+            table.hot.write().cold_rows = stored;
+            self.counted.insert(table.id);
+        }
         Ok(())
     }
 
     fn note(&mut self, name: &str, value: Option<&[u8]>) {
         let value = value.map(Bytes::copy_from_slice);
-        self.changes.insert(cold::note_key(name), value.clone());
+        self.meta_changes.insert(cold::note_key(name), value.clone());
         match value {
             Some(value) => self.meta.notes.insert(name.to_owned(), value),
             None => self.meta.notes.remove(name),
@@ -111,13 +141,13 @@ impl<'a> Replay<'a> {
     fn span_end(&mut self, span: u32, end: SpanEnd) {
         let mut value = Vec::new();
         end.encode(&mut value);
-        self.changes.insert(cold::span_key(span), Some(value.into()));
+        self.meta_changes.insert(cold::span_key(span), Some(value.into()));
         self.meta.span_ends.insert(span, end);
     }
 
     fn hold(&mut self, span: u32, holder: &str, after_tag: Option<u64>) {
         let value = after_tag.map(|tag| Bytes::copy_from_slice(&tag.to_le_bytes()));
-        self.changes.insert(cold::hold_key(span, holder), value);
+        self.meta_changes.insert(cold::hold_key(span, holder), value);
         match after_tag {
             Some(tag) => self.meta.holds.insert((span, holder.to_owned()), tag),
             None => self.meta.holds.remove(&(span, holder.to_owned())),

@@ -84,7 +84,8 @@ fn run(seed: u64, steps: u64, options: StoreOptions) {
                     notes.insert(name, next_value.to_string());
                 }
                 let before = store.committed_seq();
-                assert_eq!(commit.commit().unwrap(), before + 1, "{context}");
+                // A checkpoint that makes room has a frame of its own.
+                assert!(commit.commit().unwrap() > before, "{context}");
             }
         }
         let kind = below(&random, KINDS as u64) as usize;
