@@ -11,6 +11,9 @@
 //! A member that waits for an answer is never given up; any other is, after
 //! its session timeout. A member that does not join a new generation in time
 //! is left out of it, as is one that does not ask for its assignment in time.
+//!
+//! What is to survive a restart is a group that is stable or empty; the machine
+//! says when there is a new one (`unstored`), others write it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,6 +22,10 @@ use bytes::Bytes;
 use super::member::{JoinAnswer, Joined, Joining, Member, Refusal, SyncAnswer, Synced, subscribed_topics};
 use super::state::State;
 use crate::kafka::codes::Code;
+
+/// Most that the members of a group tell and are given, in bytes: all of it is
+/// one stored record.
+const BYTES_MAX: usize = 32 << 20;
 
 /// A group.
 #[derive(Debug)]
@@ -29,6 +36,9 @@ pub(crate) struct Group {
     pub protocol: String,
     pub leader: String,
     pub members: BTreeMap<String, Member>,
+    /// Whether it became stable or empty, or changed while it was, since it was
+    /// last written.
+    pub unstored: bool,
     /// Ids given out whose members have not come back yet, and until when they may.
     pending: HashMap<String, u64>,
     /// When preparing or completing ends at the latest.
@@ -57,6 +67,7 @@ impl Group {
             protocol: String::new(),
             leader: String::new(),
             members: BTreeMap::new(),
+            unstored: false,
             pending: HashMap::new(),
             deadline_ms: 0,
             hold: None,
@@ -197,6 +208,7 @@ impl Group {
         self.members.insert(new_id.clone(), member);
         // What it owned is not compared: it comes back without, and keeps it.
         if self.state == State::Stable && reads_the_same && self.elect() == self.protocol {
+            self.unstored = true;
             let mut joined = self.joined(&new_id);
             if was_leader && may_skip {
                 joined.skip_assignment = true;
@@ -269,6 +281,7 @@ impl Group {
         }
         self.generation = self.generation.wrapping_add(1).max(1);
         if self.members.is_empty() {
+            self.unstored = true;
             self.state = State::Empty;
             self.leader.clear();
             self.protocol.clear();
@@ -347,22 +360,31 @@ impl Group {
             let _ = answer.send(Err(code));
             return;
         }
+        let assigns = self.state == State::Completing && id == self.leader;
+        let bytes = self.members.values().map(Member::bytes).sum::<usize>()
+            + assignments.iter().map(|(_, assignment)| assignment.len()).sum::<usize>();
         let Some(member) = self.members.get_mut(id) else {
             let _ = answer.send(Err(Code::UnknownMemberId));
             return;
         };
         member.touch(now_ms);
+        if assigns && bytes > BYTES_MAX {
+            tracing::warn!(bytes, bytes_max = BYTES_MAX, "the members of a group are too large to be kept");
+            let _ = answer.send(Err(Code::GroupMaxSizeReached));
+            return;
+        }
         member.synced = true;
         if let Some(earlier) = member.syncing.replace(answer) {
             let _ = earlier.send(Err(Code::UnknownMemberId));
         }
-        if self.state == State::Completing && id == self.leader {
+        if assigns {
             for (id, assignment) in assignments {
                 if let Some(member) = self.members.get_mut(&id) {
                     member.assignment = assignment;
                 }
             }
             self.state = State::Stable;
+            self.unstored = true;
         }
         if self.state == State::Stable {
             self.hand_out(now_ms);

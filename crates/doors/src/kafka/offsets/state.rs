@@ -119,8 +119,8 @@ impl State {
         if up_ms < self.opened_ms + EXPIRY_PAUSE_MS {
             return;
         }
-        let retention_ms = u64::try_from(self.retention_ms).unwrap_or(0);
-        let active = self.active.active_since(up_ms.saturating_sub(retention_ms));
+        let now = i64::try_from(up_ms).unwrap_or(i64::MAX);
+        let active = self.active.active_since(now - self.retention_ms);
         self.expire(now_ms - self.retention_ms, &active);
     }
 
@@ -214,15 +214,17 @@ fn place(group: &str, (topic, partition): &(String, i32)) -> Place {
 mod tests {
     use super::*;
     use crate::kafka::BrokerOptions;
-    use pluvio_foundation::SystemClock;
+    use crate::kafka::groups::tests;
+    use pluvio_testkit::{ManualClock, SimDisk};
 
     fn committed(offset: i64, committed_at_ms: i64) -> Committed {
         Committed { topic_id: [0; 16], offset, leader_epoch: 0, committed_at_ms, note: "n".into() }
     }
 
     fn state() -> State {
-        let groups = Arc::new(Groups::new(&BrokerOptions::default()));
-        State::new(groups, Arc::new(SystemClock), 1_000)
+        let clock = ManualClock::default();
+        let (_log, groups) = tests::open(&SimDisk::new(), &clock, &BrokerOptions::default());
+        State::new(Arc::new(groups), Arc::new(clock), 1_000)
     }
 
     fn at(group: &str, partition: i32) -> Place {
