@@ -23,10 +23,6 @@ use super::member::{JoinAnswer, Joined, Joining, Member, Refusal, SyncAnswer, Sy
 use super::state::State;
 use crate::kafka::codes::Code;
 
-/// Most that the members of a group tell and are given, in bytes: all of it is
-/// one stored record.
-const BYTES_MAX: usize = 32 << 20;
-
 /// A group.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -360,24 +356,16 @@ impl Group {
             let _ = answer.send(Err(code));
             return;
         }
-        let assigns = self.state == State::Completing && id == self.leader;
-        let bytes = self.members.values().map(Member::bytes).sum::<usize>()
-            + assignments.iter().map(|(_, assignment)| assignment.len()).sum::<usize>();
         let Some(member) = self.members.get_mut(id) else {
             let _ = answer.send(Err(Code::UnknownMemberId));
             return;
         };
         member.touch(now_ms);
-        if assigns && bytes > BYTES_MAX {
-            tracing::warn!(bytes, bytes_max = BYTES_MAX, "the members of a group are too large to be kept");
-            let _ = answer.send(Err(Code::GroupMaxSizeReached));
-            return;
-        }
         member.synced = true;
         if let Some(earlier) = member.syncing.replace(answer) {
             let _ = earlier.send(Err(Code::UnknownMemberId));
         }
-        if assigns {
+        if self.state == State::Completing && id == self.leader {
             for (id, assignment) in assignments {
                 if let Some(member) = self.members.get_mut(&id) {
                     member.assignment = assignment;

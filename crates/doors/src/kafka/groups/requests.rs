@@ -17,7 +17,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::sync::oneshot;
 
 use super::group::Group;
-use super::member::{Joined, Joining, Refusal};
+use super::member::{Joined, Joining, Member, Refusal};
 use super::state::State;
 use super::{Listed, drive};
 use crate::kafka::broker::Broker;
@@ -30,6 +30,9 @@ const SESSION_TIMEOUT_MS_MIN: i32 = 1_000;
 const SESSION_TIMEOUT_MS_MAX: i32 = 1_800_000;
 /// Most that a member may tell about itself, in bytes.
 const MEMBER_BYTES_MAX: usize = 512 << 10;
+/// Most that all members of a group tell and are given, in bytes: it is one
+/// stored record.
+const GROUP_BYTES_MAX: usize = 32 << 20;
 const CLIENT_ID_BYTES_MAX: usize = 100;
 
 /// Carries out a JoinGroup; the answer comes once the group is complete.
@@ -150,7 +153,8 @@ pub(crate) async fn sync(call: Call, request: SyncGroupRequest) -> SyncGroupResp
         .assignments
         .iter()
         .map(|assignment| (assignment.member_id.to_string(), Bytes::copy_from_slice(&assignment.assignment)));
-    let assignments = assignments.collect();
+    let assignments: Vec<(String, Bytes)> = assignments.collect();
+    let assigned_bytes: usize = assignments.iter().map(|(_, assignment)| assignment.len()).sum();
     let (answer, answered) = oneshot::channel();
     let now_ms = call.broker.monotonic_ms();
     let begun = call.broker.groups.with(&request.group_id, |group| {
@@ -161,6 +165,10 @@ pub(crate) async fn sync(call: Call, request: SyncGroupRequest) -> SyncGroupResp
             || differs(&request.protocol_name, &group.protocol)
         {
             return Err(Code::InconsistentGroupProtocol);
+        }
+        let told_bytes = || group.members.values().map(Member::bytes).sum::<usize>();
+        if *request.member_id == *group.leader && told_bytes() + assigned_bytes > GROUP_BYTES_MAX {
+            return Err(Code::GroupMaxSizeReached);
         }
         group.sync(now_ms, &request.member_id, assignments, answer);
         Ok(())

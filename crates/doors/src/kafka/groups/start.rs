@@ -77,7 +77,7 @@ impl Groups {
 
     /// Gives the members of groups for which nobody lets time pass their whole
     /// session timeout from now; the caller must let it pass.
-    fn begin(&self, now_ms: u64) -> Vec<String> {
+    pub fn begin(&self, now_ms: u64) -> Vec<String> {
         self.is_stopped.store(false, Ordering::SeqCst);
         let mut slots = self.slots.lock();
         let waiting = slots.iter_mut().filter(|(_, slot)| !slot.driven && !slot.kind.is_idle());

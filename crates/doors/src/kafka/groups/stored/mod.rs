@@ -116,3 +116,6 @@ pub(crate) fn decode_group(
     end(rest)?;
     Ok((kind, written_ms))
 }
+
+#[cfg(test)]
+mod tests;
