@@ -8,11 +8,11 @@ use bytes::Bytes;
 /// protocol's older versions.
 pub(crate) const TEXT_BYTES_MAX: usize = i16::MAX as usize;
 
-/// Writes at most 65,535 bytes; the requests allow less.
+/// Writes at most [`TEXT_BYTES_MAX`] bytes; the requests allow no more.
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
-    let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(&text.as_bytes()[..usize::from(length)]);
+    let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+    out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// A text that may be missing.
@@ -74,5 +74,19 @@ pub(crate) fn end(rest: &[u8]) -> Result<(), String> {
     match rest.len() {
         0 => Ok(()),
         extra => Err(format!("{extra} bytes follow the record")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_too_long_can_be_read_again() {
+        let mut out = Vec::new();
+        put_text(&mut out, &"ö".repeat(TEXT_BYTES_MAX));
+        let mut rest = &out[..];
+        assert_eq!(take_text(&mut rest).map(|text| text.len()), Ok(TEXT_BYTES_MAX - 1));
+        assert_eq!(end(rest), Ok(()));
     }
 }

@@ -268,10 +268,11 @@ async fn the_topic_stays_small_and_the_groups_complete() {
     let (log, groups) = open(&disk, &clock, &options());
     beats(&groups, "a", beating("quiet")).unwrap();
     for round in 0..100 {
-        let topics = Some(vec![round.to_string(), "t".repeat(64 << 10)]);
+        let topics = Some(vec![round.to_string(), "t".repeat(30_000), "u".repeat(30_000)]);
         beats(&groups, "a", consumer::Beat { topics, ..beating("m") }).unwrap();
         groups.settled("a").await.unwrap();
     }
+    assert!(groups.journal.range().1 > 2 + 2 * 100, "the live state was written anew, on top of all changes");
     while groups.journal.range().0 == 0 {
         tokio::task::yield_now().await;
     }
