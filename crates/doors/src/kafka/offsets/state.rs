@@ -11,7 +11,8 @@ use crate::DoorError;
 use crate::kafka::groups::Groups;
 use crate::kafka::journal::{Kept, Record};
 
-/// Members have so long to join again after a start before anything expires.
+/// Members of groups that are not kept yet have so long to join after a start
+/// before anything expires.
 const EXPIRY_PAUSE_MS: u64 = 30 * 60_000;
 /// Most committed and pending offsets, over all groups.
 const ENTRIES_MAX: usize = 1 << 20;
@@ -113,7 +114,8 @@ impl State {
     }
 
     /// Forgets what was committed too long ago, in groups that had no members
-    /// for as long. At the start nobody has joined yet, so nothing is forgotten.
+    /// for as long. At the start some may not have joined yet, so nothing is
+    /// forgotten.
     fn expire_unused(&mut self, now_ms: i64) {
         let up_ms = self.clock.monotonic_us() / 1000;
         if up_ms < self.opened_ms + EXPIRY_PAUSE_MS {
