@@ -58,7 +58,7 @@ pub struct BrokerOptions {
     pub consumer_session_timeout_ms: u64,
     /// How often such a member is told to send one, in milliseconds.
     pub consumer_heartbeat_interval_ms: u64,
-    /// Committed offsets of a group without members are kept this long, in
+    /// A group without members, and what it committed, are kept this long, in
     /// milliseconds.
     pub offsets_retention_ms: i64,
     /// Most transactional ids.

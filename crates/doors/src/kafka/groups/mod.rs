@@ -98,7 +98,7 @@ impl Groups {
         let slot = self.slot(&mut slots, name, || Kind::Classic(self.classic()))?;
         slot.keep(name, &self.journal)?;
         if matches!(slot.kind, Kind::Consumer(_)) && slot.kind.is_idle() {
-            slot.kind = Kind::Classic(self.classic());
+            self.replace(name, slot, Kind::Classic(self.classic()))?;
         }
         let Kind::Classic(group) = &mut slot.kind else { return Err(Code::InconsistentGroupProtocol) };
         let done = work(group);
@@ -126,7 +126,7 @@ impl Groups {
             slot.keep(name, &self.journal)?;
         }
         if join && matches!(slot.kind, Kind::Classic(_)) && slot.kind.is_idle() {
-            slot.kind = consumer();
+            self.replace(name, slot, consumer())?;
         }
         let Kind::Consumer(group) = &mut slot.kind else { return Err(Code::GroupIdNotFound) };
         let done = work(group);
@@ -146,6 +146,16 @@ impl Groups {
             return Err(Code::CoordinatorNotAvailable);
         }
         Ok(slots.entry(name.to_owned()).or_insert_with(|| Slot::new(kind())))
+    }
+
+    /// Lets a group without members change its protocol: what it was is forgotten.
+    fn replace(&self, name: &str, slot: &mut Slot, kind: Kind) -> Result<(), Code> {
+        if slot.kind.was_used() {
+            let wrote = self.forget_stored(&[name.to_owned()])?;
+            slot.wrote = Some(self.journal.share(wrote));
+        }
+        slot.kind = kind;
+        Ok(())
     }
 
     /// Waits until all that was done to a group is durable.

@@ -184,6 +184,35 @@ fn groups_come_back_as_they_were_until_they_are_too_old() {
 }
 
 #[test]
+fn heartbeats_that_race_are_written_in_their_order() {
+    let (disk, clock) = (SimDisk::new(), ManualClock::default());
+    let (log, groups) = open(&disk, &clock, &options());
+    let live = |name: &str| {
+        for round in 0..50 {
+            beats(&groups, "a", beating(name)).unwrap();
+            if round % 3 == 0 {
+                beats(&groups, "a", consumer::Beat { epoch: -1, ..beating(name) }).unwrap();
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for name in ["k", "l", "m", "n"] {
+            scope.spawn(move || live(name));
+        }
+    });
+    let shown = |group: &mut ConsumerGroup| {
+        let members = group.members.iter().map(|(id, member)| (id.clone(), member.epoch));
+        (group.epoch, group.assignment_epoch, members.collect::<Vec<_>>())
+    };
+    let before = groups.with_consumer("a", false, shown).unwrap().0;
+    assert_eq!(before.2.len(), 4);
+    log.close();
+    let (log, groups) = open(&disk, &clock, &options());
+    assert_eq!(groups.with_consumer("a", false, shown).unwrap().0, before);
+    log.close();
+}
+
+#[test]
 fn what_is_not_listed_any_more_is_not_kept_either() {
     let (disk, clock) = (SimDisk::new(), ManualClock::default());
     let (log, groups) = open(&disk, &clock, &options());
@@ -196,6 +225,19 @@ fn what_is_not_listed_any_more_is_not_kept_either() {
     let (log, groups) = open(&disk, &clock, &options());
     assert_eq!(sorted(groups.active_since(0)), ["b", "c"]);
     log.close();
+}
+
+#[test]
+fn a_group_that_would_change_its_protocol_and_does_not_is_gone() {
+    let (_log, groups) = groups(&options());
+    beats(&groups, "a", beating("m")).unwrap();
+    beats(&groups, "a", consumer::Beat { epoch: -1, ..beating("m") }).unwrap();
+    assert!(groups.tick("a", 0).is_none());
+    let stored = || groups.journal.with(|table| table.records.len());
+    assert_eq!(stored(), 1);
+    groups.with_new("a", |group| assert!(group.is_idle())).unwrap();
+    assert!(groups.tick("a", 0).is_none());
+    assert_eq!((stored(), groups.active_since(0).len()), (0, 0));
 }
 
 #[test]

@@ -61,16 +61,12 @@ pub(crate) async fn heartbeat(
     request: ConsumerGroupHeartbeatRequest,
 ) -> ConsumerGroupHeartbeatResponse {
     let group = request.group_id.to_string();
-    let beaten = match beat(&call, request) {
-        Ok(beaten) => call
-            .broker
-            .groups
-            .settled(&group)
-            .await
-            .map(|()| beaten)
-            .or_else(|code| refuse(code, "the group cannot be written to disk")),
-        refused => refused,
-    };
+    let mut beaten = beat(&call, request);
+    if beaten.is_ok()
+        && let Err(code) = call.broker.groups.settled(&group).await
+    {
+        beaten = refuse(code, "the group cannot be written");
+    }
     match beaten {
         Ok(beaten) => answer(beaten),
         Err(Refusal { code, message }) => ConsumerGroupHeartbeatResponse::default()

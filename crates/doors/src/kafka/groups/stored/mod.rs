@@ -16,10 +16,9 @@
 //! value of a member: `consumer`
 //! ```
 //!
-//! A null value forgets the group or the member. A group that changes its
-//! protocol has the same key, so its old record is gone with its new one. A
-//! kind, version or protocol that is not known is refused, never skipped: it
-//! was written by a newer program.
+//! A null value forgets the group or the member. A kind, version or protocol
+//! that is not known is refused, never skipped: it was written by a newer
+//! program.
 
 pub(crate) mod classic;
 pub(crate) mod consumer;
