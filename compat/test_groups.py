@@ -177,10 +177,15 @@ def test_members_go_on_after_a_kill_of_the_broker(platform, protocol):
     create_topic(p.kafka, "t", partitions=4)
     members = [Member(p.kafka, protocol) for _ in range(2)]
     share(members, {"t": 4}, [2, 2])
-    send_all(p.kafka, "t", VALUES[:600])
-    poll_until("all is read", members, lambda: len(values(*members)) == 600)
+    had = [member.partitions for member in members]
+    send_all(p.kafka, "t", VALUES[:300])
+    poll_until("all is read", members, lambda: len(values(*members)) == 300)
     for member in members:
         member.commit()
+    send_all(p.kafka, "t", VALUES[300:600])
+    poll_until("more is read, and not committed", members, lambda: len(values(*members)) == 600)
+    for member in members:
+        member.taken.clear()
     p.kill()
     p.start()
     send_all(p.kafka, "t", VALUES[600:])
@@ -193,8 +198,11 @@ def test_members_go_on_after_a_kill_of_the_broker(platform, protocol):
     for member in members:
         member.poll = lambda member=member: on(member)
     poll_until("the rest is read", members, lambda: len(values(*members)) >= len(VALUES))
-    assert values(*members) == sorted(map(int, VALUES)), "committed is committed: nothing is read twice"
+    assert values(*members) == sorted(map(int, VALUES)), "nothing is read twice, also of what was not committed"
+    assert [member.partitions for member in members] == had
+    assert not any(member.taken for member in members), "nobody lost anything, not even for a moment"
     for member in members:
+        member.commit()
         member.consumer.close()
 
 

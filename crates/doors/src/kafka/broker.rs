@@ -58,7 +58,7 @@ pub struct BrokerOptions {
     pub consumer_session_timeout_ms: u64,
     /// How often such a member is told to send one, in milliseconds.
     pub consumer_heartbeat_interval_ms: u64,
-    /// Committed offsets of a group without members are kept this long, in
+    /// A group without members, and what it committed, are kept this long, in
     /// milliseconds.
     pub offsets_retention_ms: i64,
     /// Most transactional ids.
@@ -243,9 +243,9 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker over `log`. Reads committed offsets and transactions back, makes
-    /// their topics if this is the first start, and completes transactions that
-    /// were decided; blocks while it does.
+    /// A broker over `log`. Reads groups, committed offsets and transactions back,
+    /// makes their topics if this is the first start, and completes transactions
+    /// that were decided; blocks while it does.
     pub fn new(
         log: Arc<EventLog>,
         clock: Arc<dyn Clock>,
@@ -253,7 +253,7 @@ impl Broker {
         metrics: &Metrics,
         options: BrokerOptions,
     ) -> Result<Self, DoorError> {
-        let groups = Arc::new(Groups::new(&options));
+        let groups = Arc::new(Groups::open(&log, Arc::clone(&clock), &options)?);
         let retention_ms = options.offsets_retention_ms;
         let offsets = OffsetStore::open(&log, Arc::clone(&groups), Arc::clone(&clock), retention_ms)?;
         let transactions = Transactions::open(&log, Arc::clone(&clock), &options)?;

@@ -167,6 +167,12 @@ impl<S: Kept> Journal<S> {
         }
     }
 
+    /// The same; gives what several may wait for.
+    pub fn share(&self, wrote: Wrote) -> Wrote {
+        self.leave(wrote);
+        Wrote { rewritten_from: None, ..wrote }
+    }
+
     /// The same as [`Self::durable`], blocking the thread.
     pub fn sync(&self, wrote: Wrote) -> Result<(), DoorError> {
         self.partition.sync(wrote.end_offset)?;

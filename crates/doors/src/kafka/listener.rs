@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::broker::Broker;
 use super::connection::{From, serve_connection};
-use super::transactions;
+use super::{groups, transactions};
 use crate::DoorError;
 
 /// How long to wait when the system cannot give another connection.
@@ -32,6 +32,7 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(broker.options.connections_max));
     let unproven = Arc::new(Semaphore::new((broker.options.connections_max / UNPROVEN_SHARE).max(1)));
     let mut connections = JoinSet::new();
+    groups::resume(&broker);
     let watching = tokio::spawn(transactions::watch(Arc::clone(&broker)));
     loop {
         let accepted = tokio::select! {
@@ -65,6 +66,7 @@ pub async fn serve(
         }
     }
     watching.abort();
+    broker.groups.stop();
     while connections.join_next().await.is_some() {}
     tracing::info!(%address, "Kafka door closed");
     Ok(())

@@ -72,9 +72,9 @@ async fn every_version_of_metadata_makes_and_shows_topics() {
     }
     // In version 0 an empty list asks for all topics.
     let request = MetadataRequest::default().with_topics(Some(Vec::new()));
-    assert_eq!(raw.ask(0, &request).await.topics.len(), 16);
+    assert_eq!(raw.ask(0, &request).await.topics.len(), 17);
     assert_eq!(raw.ask(1, &request).await.topics.len(), 0);
-    assert_eq!(raw.ask(9, &MetadataRequest::default().with_topics(None)).await.topics.len(), 16);
+    assert_eq!(raw.ask(9, &MetadataRequest::default().with_topics(None)).await.topics.len(), 17);
     let not_made = MetadataRequestTopic::default().with_name(Some(topic("sun")));
     let request =
         MetadataRequest::default().with_topics(Some(vec![not_made])).with_allow_auto_topic_creation(false);

@@ -7,10 +7,11 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::{
     ApiVersionsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
-    ConsumerGroupHeartbeatResponse, DescribeGroupsRequest, GroupId, LeaveGroupRequest, ListGroupsRequest,
-    OffsetCommitRequest, OffsetFetchRequest, TopicName,
+    ConsumerGroupHeartbeatResponse, DeleteGroupsRequest, DescribeGroupsRequest, GroupId, LeaveGroupRequest,
+    ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest, TopicName,
 };
 use pluvio_doors::kafka::BrokerOptions;
+use pluvio_testkit::SimDisk;
 
 use crate::groups::{enter, join};
 use crate::harness::{Raw, Server, text};
@@ -194,5 +195,153 @@ async fn what_is_wrong_with_a_heartbeat_is_told() {
         tokio::task::yield_now().await;
     }
     assert_eq!(raw.ask(1, &beating(&joined, None)).await.error_code, 25);
+    server.stop().await;
+}
+
+async fn described(raw: &mut Raw) -> String {
+    let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group()]);
+    format!("{:?} {:?}", raw.ask(1, &request).await, listed(raw, &[], &[]).await)
+}
+
+/// Joins of `a` and `b`, and a heartbeat of `a` that tells it to give two of
+/// four partitions back.
+async fn pair(raw: &mut Raw) -> [ConsumerGroupHeartbeatResponse; 2] {
+    let first = raw.ask(1, &joining("a")).await;
+    let second = raw.ask(1, &joining("b")).await;
+    let told = raw.ask(1, &beating(&first, Some(vec![0, 1, 2, 3]))).await;
+    assert_eq!((told.member_epoch, parts(&told).len(), second.member_epoch), (1, 2, 2));
+    [told, second]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_go_on_at_any_step_after_a_stop_and_after_a_crash() {
+    let mut disk = SimDisk::new();
+    let mut server = Server::simulated(&disk, BrokerOptions::default()).await;
+    server.client().await.create_topic("rain", 4, &[]).await.unwrap();
+    let mut raw = server.raw().await;
+    let [of_a, of_b] = pair(&mut raw).await;
+    let had = parts(&of_a);
+    for crashes in [true, false] {
+        let before = described(&mut raw).await;
+        match crashes {
+            true => disk = server.crash(&disk),
+            false => server.stop().await,
+        }
+        server = Server::simulated(&disk, BrokerOptions::default()).await;
+        raw = server.raw().await;
+        assert_eq!(described(&mut raw).await, before);
+        if crashes {
+            // Before it gives back it goes on where it was, and b does not get anything.
+            assert_eq!(commit(&mut raw, 9, "a", 1).await, 0);
+            let waits = raw.ask(1, &beating(&of_b, Some(vec![]))).await;
+            assert_eq!((waits.error_code, waits.member_epoch, waits.assignment), (0, 2, None));
+            let gave = raw.ask(1, &beating(&of_a, Some(had.clone()))).await;
+            assert_eq!((gave.error_code, gave.member_epoch, gave.assignment), (0, 2, None));
+        } else {
+            let got = raw.ask(1, &beating(&of_b, Some(vec![]))).await;
+            assert_eq!((got.error_code, got.member_epoch, parts(&got).len()), (0, 2, 2));
+            assert!(parts(&got).iter().all(|part| !had.contains(part)));
+        }
+        // Of b only once it has what it is to have.
+        let quiet = [("a", Some(had.clone())), ("a", None), ("b", None)];
+        let end_offset = server.end_offset("__consumer_groups");
+        for _ in 0..10 {
+            for (member, owned) in quiet.iter().take(if crashes { 2 } else { 3 }).cloned() {
+                let beat = beating(&of_a, owned).with_member_id(text(member)).with_member_epoch(2);
+                let told = raw.ask(1, &beat).await;
+                assert_eq!((told.error_code, told.member_epoch, told.assignment), (0, 2, None));
+            }
+        }
+        assert_eq!(server.end_offset("__consumer_groups"), end_offset, "quiet heartbeats write nothing");
+    }
+    assert_eq!((commit(&mut raw, 9, "a", 2).await, commit(&mut raw, 9, "b", 2).await), (0, 0));
+    assert_eq!(listed(&mut raw, &["consumer"], &["stable"]).await.len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_durable_before_it_is_told() {
+    let disk = SimDisk::new();
+    let server = Server::simulated(&disk, BrokerOptions::default()).await;
+    server.client().await.create_topic("rain", 1, &[]).await.unwrap();
+    let mut raw = server.raw().await;
+    disk.pause_syncs(true);
+    let request = joining("a");
+    let mut joining = std::pin::pin!(raw.ask(1, &request));
+    while disk.syncs_waiting() == 0 {
+        tokio::select! {
+            biased;
+            _ = &mut joining => panic!("answered before it was durable"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    disk.pause_syncs(false);
+    assert_eq!(parts(&joining.await), [0]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_come_back_is_given_up_and_a_static_member_that_does_has_what_it_had() {
+    let disk = SimDisk::new();
+    let options = BrokerOptions { consumer_session_timeout_ms: 1_000, ..BrokerOptions::default() };
+    let server = Server::simulated(&disk, options.clone()).await;
+    server.client().await.create_topic("rain", 4, &[]).await.unwrap();
+    let mut raw = server.raw().await;
+    let fixed = |member: &str| joining(member).with_instance_id(Some(text("one")));
+    let first = raw.ask(1, &fixed("a")).await;
+    let lost = raw.ask(1, &joining("b")).await;
+    assert_eq!((parts(&first).len(), parts(&lost).len()), (4, 0));
+    let pause = beating(&first, None).with_instance_id(Some(text("one"))).with_member_epoch(-2);
+    assert_eq!(raw.ask(1, &pause).await.error_code, 0);
+
+    let disk = server.crash(&disk);
+    let server = Server::simulated(&disk, options).await;
+    let mut raw = server.raw().await;
+    let back = raw.ask(1, &fixed("c")).await;
+    assert_eq!((back.error_code, parts(&back).len()), (0, 2), "what is left to it of what it had");
+    assert_eq!(raw.ask(1, &beating(&first, None)).await.error_code, 25);
+    let mut now = back.clone();
+    while now.member_epoch != 3 || parts(&now).len() != 4 {
+        let owned = parts(&now);
+        let told = raw.ask(1, &beating(&back, Some(owned)).with_member_epoch(now.member_epoch)).await;
+        assert_eq!(told.error_code, 0);
+        now.member_epoch = told.member_epoch;
+        now.assignment = told.assignment.or(now.assignment);
+    }
+    assert_eq!(raw.ask(1, &beating(&lost, None)).await.error_code, 25);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_or_changed_its_protocol_stays_so() {
+    let mut disk = SimDisk::new();
+    let mut server = Server::simulated(&disk, BrokerOptions::default()).await;
+    server.client().await.create_topic("rain", 4, &[]).await.unwrap();
+    let mut raw = server.raw().await;
+    for round in 0..3 {
+        let joined = raw.ask(1, &joining("a")).await;
+        assert_eq!((joined.error_code, joined.member_epoch), (0, [1, 3, 1][round]));
+        assert_eq!(raw.ask(1, &beating(&joined, None).with_member_epoch(-1)).await.error_code, 0);
+        match round {
+            0 => {}
+            1 => {
+                let delete = DeleteGroupsRequest::default().with_groups_names(vec![group()]);
+                assert_eq!(raw.ask(2, &delete).await.results[0].error_code, 0);
+            }
+            _ => {
+                let id = enter(&mut raw).await;
+                let joined = raw.ask(7, &join(&id)).await;
+                let leave =
+                    LeaveGroupRequest::default().with_group_id(group()).with_member_id(joined.member_id);
+                assert_eq!(raw.ask(1, &leave).await.error_code, 0);
+            }
+        }
+        disk = server.crash(&disk);
+        server = Server::simulated(&disk, BrokerOptions::default()).await;
+        raw = server.raw().await;
+        let shown = |group_type: &str| vec![("g".to_owned(), group_type.to_owned(), "Empty".to_owned())];
+        let expected = [shown("Consumer"), vec![], shown("Classic")];
+        assert_eq!(listed(&mut raw, &[], &[]).await, expected[round]);
+    }
     server.stop().await;
 }

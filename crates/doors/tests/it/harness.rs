@@ -9,8 +9,9 @@ use kafka_protocol::messages::{ApiKey, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Request, StrBytes};
 use pluvio_doors::kafka::{Broker, BrokerOptions, serve};
 use pluvio_eventlog::{EventLog, LogOptions};
-use pluvio_foundation::{Clock, Metrics, RealDisk, SystemClock, SystemRandom};
+use pluvio_foundation::{Clock, Disk, Metrics, RealDisk, SystemClock, SystemRandom};
 use pluvio_kafka_client::Client;
+use pluvio_testkit::SimDisk;
 use pluvio_wire_kafka::Compression;
 use pluvio_wire_kafka::frame::{self, LENGTH_BYTES};
 use pluvio_wire_kafka::records::{BatchBuilder, for_each_record};
@@ -49,17 +50,27 @@ impl Server {
         log_options: LogOptions,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        Self::start_on(Arc::new(RealDisk), dir, options, log_options, clock).await
+    }
+
+    /// A server over a simulated disk.
+    pub async fn simulated(disk: &SimDisk, options: BrokerOptions) -> Self {
+        let log_options = LogOptions { disk_reserve_bytes: 0, ..LogOptions::default() };
+        let (disk, clock) = (Arc::new(disk.clone()), Arc::new(SystemClock));
+        Self::start_on(disk, Path::new("/log"), options, log_options, clock).await
+    }
+
+    async fn start_on(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: BrokerOptions,
+        log_options: LogOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let metrics = Metrics::default();
         let random = Arc::new(SystemRandom::default());
-        let log = EventLog::open(
-            dir,
-            Arc::new(RealDisk),
-            clock.clone(),
-            random.clone(),
-            metrics.clone(),
-            log_options,
-        )
-        .unwrap();
+        let log = EventLog::open(dir, disk, clock.clone(), random.clone(), metrics.clone(), log_options);
+        let log = log.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let options =
@@ -81,6 +92,17 @@ impl Server {
     pub fn metric(&self, name: &str, label: &str) -> u64 {
         let readings = self.metrics.readings();
         readings.iter().find(|it| it.name == name && it.label == label).map_or(0, |it| it.value)
+    }
+
+    /// Where the only partition of a topic ends.
+    pub fn end_offset(&self, topic: &str) -> i64 {
+        self.log.topic(topic).unwrap().partition(0).unwrap().end_offset()
+    }
+
+    /// Ends the server at once, as a crash would: of what it wrote only what
+    /// was synced is sure to be on the disk that is given.
+    pub fn crash(self, disk: &SimDisk) -> SimDisk {
+        disk.crash(&SystemRandom::default())
     }
 
     pub async fn stop(self) {

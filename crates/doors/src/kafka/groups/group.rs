@@ -11,6 +11,9 @@
 //! A member that waits for an answer is never given up; any other is, after
 //! its session timeout. A member that does not join a new generation in time
 //! is left out of it, as is one that does not ask for its assignment in time.
+//!
+//! What is to survive a restart is a group that is stable or empty; the machine
+//! says when there is a new one (`unstored`), others write it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,6 +32,9 @@ pub(crate) struct Group {
     pub protocol: String,
     pub leader: String,
     pub members: BTreeMap<String, Member>,
+    /// Whether it became stable or empty, or changed while it was, since it was
+    /// last written.
+    pub unstored: bool,
     /// Ids given out whose members have not come back yet, and until when they may.
     pending: HashMap<String, u64>,
     /// When preparing or completing ends at the latest.
@@ -57,6 +63,7 @@ impl Group {
             protocol: String::new(),
             leader: String::new(),
             members: BTreeMap::new(),
+            unstored: false,
             pending: HashMap::new(),
             deadline_ms: 0,
             hold: None,
@@ -197,6 +204,7 @@ impl Group {
         self.members.insert(new_id.clone(), member);
         // What it owned is not compared: it comes back without, and keeps it.
         if self.state == State::Stable && reads_the_same && self.elect() == self.protocol {
+            self.unstored = true;
             let mut joined = self.joined(&new_id);
             if was_leader && may_skip {
                 joined.skip_assignment = true;
@@ -269,6 +277,7 @@ impl Group {
         }
         self.generation = self.generation.wrapping_add(1).max(1);
         if self.members.is_empty() {
+            self.unstored = true;
             self.state = State::Empty;
             self.leader.clear();
             self.protocol.clear();
@@ -363,6 +372,7 @@ impl Group {
                 }
             }
             self.state = State::Stable;
+            self.unstored = true;
         }
         if self.state == State::Stable {
             self.hand_out(now_ms);

@@ -42,7 +42,7 @@ pub(crate) type JoinAnswer = oneshot::Sender<Result<Joined, Refusal>>;
 pub(crate) type SyncAnswer = oneshot::Sender<Result<Synced, Code>>;
 
 /// What a member says when it joins.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Joining {
     pub member_id: String,
     pub instance_id: Option<String>,
@@ -115,6 +115,12 @@ impl Member {
     pub fn is_waiting(&self) -> bool {
         self.joining.as_ref().is_some_and(|answer| !answer.is_closed())
             || self.syncing.as_ref().is_some_and(|answer| !answer.is_closed())
+    }
+
+    /// How much it tells about itself and is given.
+    pub fn bytes(&self) -> usize {
+        let told = self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len());
+        told.sum::<usize>() + self.assignment.len()
     }
 
     /// What it tells about itself under this way to assign.

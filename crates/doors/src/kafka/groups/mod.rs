@@ -5,96 +5,67 @@
 //! rise on, for as long as committed offsets would; it may change its protocol.
 //! Beyond the limit of groups those go first that are empty for longest.
 //!
-//! Groups live in memory: after a restart the members join again, as they
-//! would after any change of coordinator. What they committed is durable
-//! (`offsets`).
+//! Groups survive a restart: after it members go on as if nothing had happened,
+//! each with its whole session timeout from then. Of a group of the classic
+//! protocol its last stable generation is kept, or that it has no members; who
+//! joined or left since then is not, so a rebalance that is cut short begins
+//! anew. Of one of the consumer protocol everything is kept.
+//!
+//! Promises: what changed is written, in the order of the changes, before the
+//! lock of the registry is let go; it is durable before anybody is told
+//! ([`Groups::settled`]); what changes nothing writes nothing.
+//!
+//! Where: in a journal with a topic of its own, `__consumer_groups` (`stored`),
+//! not in that of committed offsets. So neither state needs the other's lock
+//! to write its journal anew (offsets ask, under theirs, which groups have
+//! members), and no record of the one makes the other unreadable.
 
 pub(crate) mod consumer;
 mod group;
 mod member;
 mod requests;
+mod slot;
+mod start;
 mod state;
+mod stored;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::broker::{Broker, BrokerOptions};
+use super::broker::Broker;
 use super::codes::Code;
+use super::journal::{Journal, Wrote};
 use consumer::ConsumerGroup;
 use group::Group;
 pub(crate) use requests::{delete, describe, heartbeat, join, leave, list, sync};
+use slot::{Kind, Slot};
+pub(crate) use start::resume;
 use state::State;
+use stored::{Key, Table};
 
 /// What consumers call what they share.
 const CONSUMER: &str = "consumer";
 
+/// Groups by name.
+type Slots = HashMap<String, Slot>;
+
 /// All groups that have members, or had lately.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    slots: Mutex<HashMap<String, Slot>>,
-    retention_ms: u64,
+    slots: Mutex<Slots>,
+    journal: Journal<Table>,
+    /// Whether time stands still.
+    is_stopped: AtomicBool,
+    retention_ms: i64,
     groups_max: usize,
     members_max: usize,
     initial_delay_ms: u64,
     consumer: consumer::Settings,
-}
-
-#[derive(Debug)]
-struct Slot {
-    kind: Kind,
-    /// Wakes whoever lets time pass for the group.
-    wake: Arc<Notify>,
-    /// Whether somebody does.
-    driven: bool,
-    /// When it lost its last member, on the clock that never goes back; none
-    /// while somebody lets time pass for it.
-    emptied_ms: Option<u64>,
-}
-
-/// A group of either protocol.
-#[derive(Debug)]
-enum Kind {
-    Classic(Group),
-    Consumer(Box<ConsumerGroup>),
-}
-
-impl Kind {
-    fn is_idle(&self) -> bool {
-        match self {
-            Self::Classic(group) => group.is_idle(),
-            Self::Consumer(group) => group.is_idle(),
-        }
-    }
-
-    fn is_known(&self) -> bool {
-        self.was_used() || !self.is_idle()
-    }
-
-    /// Whether it ever had a member.
-    fn was_used(&self) -> bool {
-        match self {
-            Self::Classic(group) => group.generation > 0,
-            Self::Consumer(group) => group.epoch > 0,
-        }
-    }
-
-    fn on_time(&mut self, now_ms: u64) {
-        match self {
-            Self::Classic(group) => group.on_time(now_ms),
-            Self::Consumer(group) => group.on_time(now_ms),
-        }
-    }
-
-    fn next_deadline_ms(&self) -> Option<u64> {
-        match self {
-            Self::Classic(group) => group.next_deadline_ms(),
-            Self::Consumer(group) => group.next_deadline_ms(),
-        }
-    }
 }
 
 /// A group, as lists show it.
@@ -107,21 +78,6 @@ struct Listed {
 }
 
 impl Groups {
-    pub fn new(options: &BrokerOptions) -> Self {
-        Self {
-            slots: Mutex::default(),
-            retention_ms: u64::try_from(options.offsets_retention_ms).unwrap_or(0),
-            groups_max: options.groups_max,
-            members_max: options.group_members_max,
-            initial_delay_ms: options.group_initial_delay_ms,
-            consumer: consumer::Settings {
-                session_timeout_ms: options.consumer_session_timeout_ms,
-                heartbeat_interval_ms: options.consumer_heartbeat_interval_ms,
-                members_max: options.group_members_max,
-            },
-        }
-    }
-
     /// Works on a classic group.
     pub fn with<T>(&self, name: &str, work: impl FnOnce(&mut Group) -> T) -> Option<T> {
         let mut slots = self.slots.lock();
@@ -129,19 +85,24 @@ impl Groups {
         let Kind::Classic(group) = &mut slot.kind else { return None };
         let done = work(group);
         slot.wake.notify_one();
+        // If it cannot be written, whoever would tell of it hears that.
+        let _ = slot.keep(name, &self.journal);
         Some(done)
     }
 
     /// The same for one that is made if it is not there; the flag says that
-    /// somebody must now let time pass for it.
+    /// somebody must now let time pass for it. Nobody joins a group that cannot
+    /// be written.
     fn with_new<T>(&self, name: &str, work: impl FnOnce(&mut Group) -> T) -> Result<(T, bool), Code> {
         let mut slots = self.slots.lock();
-        let slot = self.slot(&mut slots, name, || self.classic())?;
+        let slot = self.slot(&mut slots, name, || Kind::Classic(self.classic()))?;
+        slot.keep(name, &self.journal)?;
         if matches!(slot.kind, Kind::Consumer(_)) && slot.kind.is_idle() {
-            slot.kind = self.classic();
+            self.replace(name, slot, Kind::Classic(self.classic()))?;
         }
         let Kind::Classic(group) = &mut slot.kind else { return Err(Code::InconsistentGroupProtocol) };
         let done = work(group);
+        let _ = slot.keep(name, &self.journal);
         Ok((done, slot.drive()))
     }
 
@@ -157,32 +118,60 @@ impl Groups {
         let consumer = || Kind::Consumer(Box::new(ConsumerGroup::new(self.consumer)));
         let slot = match join {
             true => self.slot(&mut slots, name, consumer)?,
-            // Groups live in memory, so this is what a member hears after a
-            // restart: it joins again, which it would not if its group were
-            // said to be unknown.
+            // A member of a group that was deleted joins again, which it would
+            // not if its group were said to be unknown.
             false => slots.get_mut(name).ok_or(Code::UnknownMemberId)?,
         };
+        if join {
+            slot.keep(name, &self.journal)?;
+        }
         if join && matches!(slot.kind, Kind::Classic(_)) && slot.kind.is_idle() {
-            slot.kind = consumer();
+            self.replace(name, slot, consumer())?;
         }
         let Kind::Consumer(group) = &mut slot.kind else { return Err(Code::GroupIdNotFound) };
         let done = work(group);
         slot.wake.notify_one();
+        let _ = slot.keep(name, &self.journal);
         Ok((done, join && slot.drive()))
     }
 
     fn slot<'a>(
         &self,
-        slots: &'a mut HashMap<String, Slot>,
+        slots: &'a mut Slots,
         name: &str,
         kind: impl FnOnce() -> Kind,
     ) -> Result<&'a mut Slot, Code> {
-        if !slots.contains_key(name) && slots.len() >= self.groups_max && !forget_oldest(slots) {
+        if !slots.contains_key(name) && slots.len() >= self.groups_max && !self.forget_oldest(slots) {
             tracing::warn!(groups_max = self.groups_max, "too many consumer groups; one was refused");
             return Err(Code::CoordinatorNotAvailable);
         }
-        let new = || Slot { kind: kind(), wake: Arc::default(), driven: false, emptied_ms: None };
-        Ok(slots.entry(name.to_owned()).or_insert_with(new))
+        Ok(slots.entry(name.to_owned()).or_insert_with(|| Slot::new(kind())))
+    }
+
+    /// Lets a group without members change its protocol: what it was is forgotten.
+    fn replace(&self, name: &str, slot: &mut Slot, kind: Kind) -> Result<(), Code> {
+        if slot.kind.was_used() {
+            let wrote = self.forget_stored(&[name.to_owned()])?;
+            slot.wrote = Some(self.journal.share(wrote));
+        }
+        slot.kind = kind;
+        Ok(())
+    }
+
+    /// Waits until all that was done to a group is durable.
+    pub async fn settled(&self, name: &str) -> Result<(), Code> {
+        let wrote = match self.slots.lock().get_mut(name) {
+            Some(slot) => {
+                slot.keep(name, &self.journal)?;
+                slot.wrote
+            }
+            None => None,
+        };
+        let Some(wrote) = wrote else { return Ok(()) };
+        self.journal.durable(wrote).await.map_err(|error| {
+            tracing::error!(group = name, %error, "group not durable");
+            Code::CoordinatorNotAvailable
+        })
     }
 
     /// Whether a member may commit offsets, or a reader without a group's
@@ -245,38 +234,68 @@ impl Groups {
     }
 
     /// The names of all groups that have members, or had since then.
-    pub fn active_since(&self, since_ms: u64) -> std::collections::HashSet<String> {
+    pub fn active_since(&self, since_ms: i64) -> HashSet<String> {
         let slots = self.slots.lock();
         let active = slots.iter().filter(|(_, slot)| slot.emptied_ms.is_none_or(|at_ms| at_ms >= since_ms));
         active.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Forgets a group without members; tells whether it was there.
-    fn forget(&self, name: &str) -> Result<bool, Code> {
+    /// Forgets a group without members; tells where that was written, if it was
+    /// there.
+    fn forget(&self, name: &str) -> Result<Option<Wrote>, Code> {
         let mut slots = self.slots.lock();
-        let Some(slot) = slots.get_mut(name) else { return Ok(false) };
+        let Some(slot) = slots.get_mut(name) else { return Ok(None) };
         if !slot.kind.is_idle() {
             return Err(Code::NonEmptyGroup);
         }
-        let was_used = slot.kind.was_used();
+        slot.keep(name, &self.journal)?;
+        if !slot.kind.was_used() {
+            return Ok(None);
+        }
+        let wrote = self.forget_stored(&[name.to_owned()])?;
         match slot.driven {
             // Whoever lets time pass for it takes it away.
-            true => slot.kind = self.classic(),
+            true => slot.kind = Kind::Classic(self.classic()),
             false => _ = slots.remove(name),
         }
-        Ok(was_used)
+        Ok(Some(wrote))
     }
 
-    fn classic(&self) -> Kind {
-        Kind::Classic(Group::new(self.initial_delay_ms, self.members_max))
+    fn forget_stored(&self, names: &[String]) -> Result<Wrote, Code> {
+        let gone = names.iter().map(|name| (Key::Group(name.clone()), None));
+        self.journal.write(gone.collect()).map_err(|error| {
+            tracing::error!(?names, %error, "groups not forgotten");
+            Code::CoordinatorNotAvailable
+        })
+    }
+
+    /// Takes groups away that nobody asked to be forgotten; false if it cannot.
+    fn give_up(&self, slots: &mut Slots, names: &[String]) -> bool {
+        let Ok(wrote) = self.forget_stored(names) else { return false };
+        self.journal.leave(wrote);
+        names.iter().for_each(|name| _ = slots.remove(name));
+        true
+    }
+
+    /// Makes room for a group; false if none is empty.
+    fn forget_oldest(&self, slots: &mut Slots) -> bool {
+        let empty = slots.iter().filter_map(|(name, slot)| Some((slot.emptied_ms?, name)));
+        let Some(oldest) = empty.min().map(|(_, name)| name.clone()) else { return false };
+        self.give_up(slots, &[oldest])
+    }
+
+    fn classic(&self) -> Group {
+        Group::new(self.initial_delay_ms, self.members_max)
     }
 
     /// All groups, but for those that are empty for too long or never had a
     /// member.
     fn list(&self, now_ms: u64) -> Vec<Listed> {
         let mut slots = self.slots.lock();
-        let since_ms = now_ms.saturating_sub(self.retention_ms);
-        slots.retain(|_, slot| slot.emptied_ms.is_none_or(|at_ms| at_ms >= since_ms));
+        let since_ms = signed(now_ms) - self.retention_ms;
+        let old = slots.iter().filter(|(_, slot)| slot.emptied_ms.is_some_and(|at_ms| at_ms < since_ms));
+        let old: Vec<String> = old.map(|(name, _)| name.clone()).collect();
+        self.give_up(&mut slots, &old);
         let shown = |(name, slot): (&String, &Slot)| match &slot.kind {
             Kind::Classic(group) => Listed::classic(name, group.state.name(), group.protocol_type.clone()),
             Kind::Consumer(group) => Listed {
@@ -293,11 +312,16 @@ impl Groups {
     fn tick(&self, name: &str, now_ms: u64) -> Option<(u64, Arc<Notify>)> {
         let mut slots = self.slots.lock();
         let slot = slots.get_mut(name)?;
+        if self.is_stopped.load(Ordering::SeqCst) {
+            slot.driven = false;
+            return None;
+        }
         slot.kind.on_time(now_ms);
+        let _ = slot.keep(name, &self.journal);
         match slot.kind.next_deadline_ms() {
             Some(deadline_ms) if !slot.kind.is_idle() => Some((deadline_ms, Arc::clone(&slot.wake))),
             _ if slot.kind.was_used() => {
-                (slot.driven, slot.emptied_ms) = (false, Some(now_ms));
+                (slot.driven, slot.emptied_ms) = (false, Some(signed(now_ms)));
                 None
             }
             _ => {
@@ -308,20 +332,9 @@ impl Groups {
     }
 }
 
-impl Slot {
-    /// Has whoever lets time pass for it look; tells whether nobody does yet.
-    fn drive(&mut self) -> bool {
-        self.wake.notify_one();
-        self.emptied_ms = None;
-        !std::mem::replace(&mut self.driven, true)
-    }
-}
-
-/// Makes room for a group; false if none is empty.
-fn forget_oldest(slots: &mut HashMap<String, Slot>) -> bool {
-    let empty = slots.iter().filter_map(|(name, slot)| Some((slot.emptied_ms?, name)));
-    let Some(oldest) = empty.min().map(|(_, name)| name.clone()) else { return false };
-    slots.remove(&oldest).is_some()
+/// A time on the clock that never goes back, where it may be before the start.
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 impl Listed {
@@ -358,75 +371,4 @@ async fn drive(broker: Arc<Broker>, name: String) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn joins(groups: &Groups, name: &str) -> Result<i32, Code> {
-        let joining = member::Joining {
-            member_id: String::new(),
-            instance_id: None,
-            client_id: "c".into(),
-            client_host: "/h".into(),
-            session_timeout_ms: 1_000,
-            rebalance_timeout_ms: 1_000,
-            protocol_type: CONSUMER.into(),
-            protocols: vec![("range".into(), bytes::Bytes::new())],
-            id_first: false,
-            may_skip: false,
-        };
-        let (answer, mut answered) = tokio::sync::oneshot::channel();
-        groups.with_new(name, |group| group.join(0, joining, "m".into(), answer))?;
-        Ok(answered.try_recv().unwrap().unwrap().generation)
-    }
-
-    /// The group gets a member and loses it.
-    fn used(groups: &Groups, name: &str, at_ms: u64) -> i32 {
-        let generation = joins(groups, name).unwrap();
-        groups.with(name, |group| group.leave(at_ms, "m", None)).unwrap().unwrap();
-        assert!(groups.tick(name, at_ms).is_none());
-        generation
-    }
-
-    fn sorted(names: impl IntoIterator<Item = String>) -> Vec<String> {
-        let mut names: Vec<String> = names.into_iter().collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn groups_that_lost_their_members_lately_are_remembered_up_to_the_limit() {
-        let options = BrokerOptions { groups_max: 2, offsets_retention_ms: 100, ..BrokerOptions::default() };
-        let groups = Groups::new(&options);
-        for (at_ms, name) in [(100, "a"), (200, "b")] {
-            used(&groups, name, at_ms);
-        }
-        let since = |since_ms| sorted(groups.active_since(since_ms));
-        assert_eq!((since(100), since(101)), (vec!["a".into(), "b".into()], vec!["b".to_owned()]));
-        used(&groups, "c", 300);
-        assert_eq!(since(0), ["b", "c"]);
-        let listed = |now_ms| groups.list(now_ms).into_iter().map(|it| (it.name, it.state));
-        assert_eq!(
-            listed(300).collect::<HashMap<_, _>>(),
-            [("b", "Empty"), ("c", "Empty")].map(|(name, state)| (name.to_owned(), state)).into()
-        );
-        assert_eq!(sorted(listed(301).map(|(name, _)| name)), ["c"]);
-        // Those with members are not given up for others.
-        for name in ["c", "d"] {
-            joins(&groups, name).unwrap();
-        }
-        assert_eq!(joins(&groups, "e"), Err(Code::CoordinatorNotAvailable));
-    }
-
-    #[test]
-    fn generations_rise_on_until_the_group_is_deleted() {
-        let groups = Groups::new(&BrokerOptions::default());
-        assert_eq!((used(&groups, "a", 1), used(&groups, "a", 2)), (1, 3));
-        joins(&groups, "a").unwrap();
-        assert_eq!(groups.forget("a"), Err(Code::NonEmptyGroup));
-        groups.with("a", |group| group.leave(3, "m", None)).unwrap().unwrap();
-        assert_eq!((groups.forget("a"), groups.forget("a")), (Ok(true), Ok(false)));
-        assert!(groups.list(3).is_empty());
-        assert!(groups.tick("a", 3).is_none());
-        assert_eq!(used(&groups, "a", 4), 1);
-    }
-}
+pub(crate) mod tests;

@@ -17,17 +17,22 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::sync::oneshot;
 
 use super::group::Group;
-use super::member::{Joined, Joining, Refusal};
+use super::member::{Joined, Joining, Member, Refusal};
 use super::state::State;
 use super::{Listed, drive};
+use crate::kafka::broker::Broker;
 use crate::kafka::cluster::text;
 use crate::kafka::codes::{self, Code};
 use crate::kafka::dispatch::Call;
+use crate::kafka::fields::TEXT_BYTES_MAX;
 
 const SESSION_TIMEOUT_MS_MIN: i32 = 1_000;
 const SESSION_TIMEOUT_MS_MAX: i32 = 1_800_000;
 /// Most that a member may tell about itself, in bytes.
 const MEMBER_BYTES_MAX: usize = 512 << 10;
+/// Most that all members of a group tell and are given, in bytes: it is one
+/// stored record.
+const GROUP_BYTES_MAX: usize = 32 << 20;
 const CLIENT_ID_BYTES_MAX: usize = 100;
 
 /// Carries out a JoinGroup; the answer comes once the group is complete.
@@ -38,13 +43,13 @@ pub(crate) async fn join(call: Call, request: JoinGroupRequest) -> JoinGroupResp
         join_answer(version, Err(refusal))
     };
     let member_id = request.member_id.to_string();
-    if request.group_id.is_empty() {
+    if request.group_id.is_empty() || request.group_id.len() > TEXT_BYTES_MAX {
         return refused(Code::InvalidGroupId, &member_id);
     }
     if !(SESSION_TIMEOUT_MS_MIN..=SESSION_TIMEOUT_MS_MAX).contains(&request.session_timeout_ms) {
         return refused(Code::InvalidSessionTimeout, &member_id);
     }
-    if request.protocols.iter().map(|protocol| protocol.metadata.len()).sum::<usize>() > MEMBER_BYTES_MAX {
+    if is_too_large(&request) {
         return refused(Code::InvalidRequest, &member_id);
     }
     let group = request.group_id.to_string();
@@ -55,13 +60,25 @@ pub(crate) async fn join(call: Call, request: JoinGroupRequest) -> JoinGroupResp
     let begun = call.broker.groups.with_new(&group, |it| it.join(now_ms, joining, new_id, answer));
     match begun {
         Err(code) => return refused(code, &member_id),
-        Ok(((), true)) => drop(tokio::spawn(drive(Arc::clone(&call.broker), group))),
+        Ok(((), true)) => drop(tokio::spawn(drive(Arc::clone(&call.broker), group.clone()))),
         Ok(((), false)) => {}
     }
-    match answered.await {
+    // What a static member that is replaced changes is durable first.
+    let answer = answered.await;
+    if let Err(code) = call.broker.groups.settled(&group).await {
+        return refused(code, &member_id);
+    }
+    match answer {
         Ok(answer) => join_answer(version, answer),
         Err(_) => refused(Code::UnknownMemberId, &member_id),
     }
+}
+
+fn is_too_large(request: &JoinGroupRequest) -> bool {
+    let names = request.protocols.iter().map(|protocol| &protocol.name);
+    let mut texts = names.chain(&request.group_instance_id).chain([&request.protocol_type]);
+    let told = request.protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len());
+    texts.any(|text| text.len() > TEXT_BYTES_MAX) || told.sum::<usize>() > MEMBER_BYTES_MAX
 }
 
 fn joining(call: &Call, request: JoinGroupRequest) -> Joining {
@@ -127,7 +144,8 @@ fn join_answer(version: i16, answer: Result<Joined, Refusal>) -> JoinGroupRespon
     response
 }
 
-/// Carries out a SyncGroup; the answer comes once the leader has assigned.
+/// Carries out a SyncGroup; the answer comes once the leader has assigned and
+/// the generation is durable.
 pub(crate) async fn sync(call: Call, request: SyncGroupRequest) -> SyncGroupResponse {
     let version = call.version();
     let refused = |code: Code| SyncGroupResponse::default().with_error_code(code.code());
@@ -135,7 +153,8 @@ pub(crate) async fn sync(call: Call, request: SyncGroupRequest) -> SyncGroupResp
         .assignments
         .iter()
         .map(|assignment| (assignment.member_id.to_string(), Bytes::copy_from_slice(&assignment.assignment)));
-    let assignments = assignments.collect();
+    let assignments: Vec<(String, Bytes)> = assignments.collect();
+    let assigned_bytes: usize = assignments.iter().map(|(_, assignment)| assignment.len()).sum();
     let (answer, answered) = oneshot::channel();
     let now_ms = call.broker.monotonic_ms();
     let begun = call.broker.groups.with(&request.group_id, |group| {
@@ -147,16 +166,21 @@ pub(crate) async fn sync(call: Call, request: SyncGroupRequest) -> SyncGroupResp
         {
             return Err(Code::InconsistentGroupProtocol);
         }
+        let told_bytes = || group.members.values().map(Member::bytes).sum::<usize>();
+        if *request.member_id == *group.leader && told_bytes() + assigned_bytes > GROUP_BYTES_MAX {
+            return Err(Code::GroupMaxSizeReached);
+        }
         group.sync(now_ms, &request.member_id, assignments, answer);
         Ok(())
     });
     if let Err(code) = begun.unwrap_or(Err(Code::UnknownMemberId)) {
         return refused(code);
     }
-    match answered.await {
-        Err(_) => refused(Code::UnknownMemberId),
-        Ok(Err(code)) => refused(code),
-        Ok(Ok(synced)) => {
+    let answer = answered.await.unwrap_or(Err(Code::UnknownMemberId));
+    let settled = call.broker.groups.settled(&request.group_id).await;
+    match settled.and(answer) {
+        Err(code) => refused(code),
+        Ok(synced) => {
             let response = SyncGroupResponse::default().with_assignment(synced.assignment);
             match version {
                 5.. => response
@@ -180,8 +204,17 @@ pub(crate) fn heartbeat(call: &Call, request: &HeartbeatRequest) -> HeartbeatRes
     HeartbeatResponse::default().with_error_code(code.map_or(0, |code| code.code()))
 }
 
-/// Carries out a LeaveGroup.
-pub(crate) fn leave(call: &Call, request: LeaveGroupRequest) -> LeaveGroupResponse {
+/// Carries out a LeaveGroup. That the last member left is durable before it is
+/// answered.
+pub(crate) async fn leave(call: Call, request: LeaveGroupRequest) -> LeaveGroupResponse {
+    let left = leave_all(&call, &request);
+    match call.broker.groups.settled(&request.group_id).await {
+        Ok(()) => left,
+        Err(code) => LeaveGroupResponse::default().with_error_code(code.code()),
+    }
+}
+
+fn leave_all(call: &Call, request: &LeaveGroupRequest) -> LeaveGroupResponse {
     let now_ms = call.broker.monotonic_ms();
     let leave = |id: &str, instance: Option<&str>| {
         let left = call.broker.groups.with(&request.group_id, |group| group.leave(now_ms, id, instance));
@@ -276,22 +309,30 @@ pub(crate) fn list(call: &Call, request: &ListGroupsRequest) -> ListGroupsRespon
     ListGroupsResponse::default().with_groups(listed.collect())
 }
 
-/// Carries out a DeleteGroups: forgets what groups without members committed.
+/// Carries out a DeleteGroups: forgets groups without members, and what they
+/// committed.
 pub(crate) async fn delete(call: Call, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());
     for id in request.groups_names {
-        let code = match call.broker.groups.forget(&id) {
-            Err(code) => code.code(),
-            Ok(false) if !call.broker.offsets.has_group(&id) => Code::GroupIdNotFound.code(),
-            Ok(_) => match call.broker.offsets.remove_group(&id).await {
-                Ok(()) => 0,
-                Err(error) => {
-                    tracing::error!(group = &**id, %error, "committed offsets not deleted");
-                    codes::of_door(&error).code()
-                }
-            },
-        };
+        let code = delete_one(&call.broker, &id).await.err().map_or(0, |code| code.code());
         results.push(DeletableGroupResult::default().with_error_code(code).with_group_id(id));
     }
     DeleteGroupsResponse::default().with_results(results)
+}
+
+async fn delete_one(broker: &Broker, group: &str) -> Result<(), Code> {
+    let forgotten = broker.groups.forget(group)?;
+    if forgotten.is_none() && !broker.offsets.has_group(group) {
+        return Err(Code::GroupIdNotFound);
+    }
+    let deleted = async {
+        if let Some(wrote) = forgotten {
+            broker.groups.journal.durable(wrote).await?;
+        }
+        broker.offsets.remove_group(group).await
+    };
+    deleted.await.map_err(|error| {
+        tracing::error!(group, %error, "group or its committed offsets not deleted");
+        codes::of_door(&error)
+    })
 }

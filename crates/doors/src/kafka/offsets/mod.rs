@@ -158,8 +158,8 @@ mod tests {
         let options = LogOptions { disk_reserve_bytes: 0, ..LogOptions::default() };
         let log = EventLog::open(dir, Arc::new(RealDisk), clock.clone(), random, Metrics::default(), options)
             .unwrap();
-        let groups = Arc::new(Groups::new(&BrokerOptions::default()));
-        let store = OffsetStore::open(&log, groups, clock, 1_000_000).unwrap();
+        let groups = Groups::open(&log, clock.clone(), &BrokerOptions::default()).unwrap();
+        let store = OffsetStore::open(&log, Arc::new(groups), clock, 1_000_000).unwrap();
         (log, store)
     }
 

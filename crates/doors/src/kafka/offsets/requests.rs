@@ -24,6 +24,7 @@ use crate::kafka::broker::Broker;
 use crate::kafka::cluster::text;
 use crate::kafka::codes::{self, Code};
 use crate::kafka::dispatch::Call;
+use crate::kafka::fields::TEXT_BYTES_MAX;
 
 /// Longest note of a client beside an offset, in bytes (Kafka's default).
 const NOTE_BYTES_MAX: usize = 4096;
@@ -89,14 +90,17 @@ pub(crate) struct Asked<'a> {
     pub note: Option<&'a str>,
 }
 
-/// Checks that the partition is there and the note short enough; gives what is
-/// to be stored, and where.
+/// Checks that the partition is there, the group's name and the note short
+/// enough; gives what is to be stored, and where.
 pub(crate) fn checked(
     call: &Call,
     group: &str,
     topic: Option<&Topic>,
     asked: &Asked<'_>,
 ) -> Result<(Place, Committed), Code> {
+    if group.len() > TEXT_BYTES_MAX {
+        return Err(Code::InvalidGroupId);
+    }
     let topic = topic.ok_or(Code::UnknownTopicOrPartition)?;
     topic.partition(asked.partition).ok_or(Code::UnknownTopicOrPartition)?;
     let note = asked.note.unwrap_or_default();

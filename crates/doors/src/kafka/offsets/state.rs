@@ -11,7 +11,8 @@ use crate::DoorError;
 use crate::kafka::groups::Groups;
 use crate::kafka::journal::{Kept, Record};
 
-/// Members have so long to join again after a start before anything expires.
+/// Members of groups that are not kept yet have so long to join after a start
+/// before anything expires.
 const EXPIRY_PAUSE_MS: u64 = 30 * 60_000;
 /// Most committed and pending offsets, over all groups.
 const ENTRIES_MAX: usize = 1 << 20;
@@ -113,14 +114,15 @@ impl State {
     }
 
     /// Forgets what was committed too long ago, in groups that had no members
-    /// for as long. At the start nobody has joined yet, so nothing is forgotten.
+    /// for as long. At the start some may not have joined yet, so nothing is
+    /// forgotten.
     fn expire_unused(&mut self, now_ms: i64) {
         let up_ms = self.clock.monotonic_us() / 1000;
         if up_ms < self.opened_ms + EXPIRY_PAUSE_MS {
             return;
         }
-        let retention_ms = u64::try_from(self.retention_ms).unwrap_or(0);
-        let active = self.active.active_since(up_ms.saturating_sub(retention_ms));
+        let now = i64::try_from(up_ms).unwrap_or(i64::MAX);
+        let active = self.active.active_since(now - self.retention_ms);
         self.expire(now_ms - self.retention_ms, &active);
     }
 
@@ -214,15 +216,17 @@ fn place(group: &str, (topic, partition): &(String, i32)) -> Place {
 mod tests {
     use super::*;
     use crate::kafka::BrokerOptions;
-    use pluvio_foundation::SystemClock;
+    use crate::kafka::groups::tests;
+    use pluvio_testkit::{ManualClock, SimDisk};
 
     fn committed(offset: i64, committed_at_ms: i64) -> Committed {
         Committed { topic_id: [0; 16], offset, leader_epoch: 0, committed_at_ms, note: "n".into() }
     }
 
     fn state() -> State {
-        let groups = Arc::new(Groups::new(&BrokerOptions::default()));
-        State::new(groups, Arc::new(SystemClock), 1_000)
+        let clock = ManualClock::default();
+        let (_log, groups) = tests::open(&SimDisk::new(), &clock, &BrokerOptions::default());
+        State::new(Arc::new(groups), Arc::new(clock), 1_000)
     }
 
     fn at(group: &str, partition: i32) -> Place {

@@ -27,7 +27,7 @@
 use std::collections::BTreeSet;
 
 use super::transaction::{State, Touched, Transaction};
-use crate::kafka::fields::{end, put_text, take, take_text};
+use crate::kafka::fields::{end, put_count, put_text, take, take_count, take_text};
 
 const KIND: u8 = 1;
 const VERSION: u8 = 1;
@@ -47,11 +47,6 @@ pub(super) fn decode_key(bytes: &[u8]) -> Result<String, String> {
     let id = take_text(&mut rest)?;
     end(rest)?;
     Ok(id)
-}
-
-fn put_count(out: &mut Vec<u8>, count: usize) {
-    // Far fewer than this type has values: their number is limited.
-    out.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
 }
 
 pub(super) fn encode(transaction: &Transaction) -> Vec<u8> {
@@ -101,15 +96,15 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Transaction, String> {
         updated_ms: i64::from_be_bytes(take(&mut rest)?),
         ..Transaction::new(0, 0)
     };
-    for _ in 0..u32::from_be_bytes(take(&mut rest)?) {
+    for _ in 0..take_count(&mut rest)? {
         let name = take_text(&mut rest)?;
         let mut touched = Touched { topic_id: take(&mut rest)?, partitions: BTreeSet::new() };
-        for _ in 0..u32::from_be_bytes(take(&mut rest)?) {
+        for _ in 0..take_count(&mut rest)? {
             touched.partitions.insert(i32::from_be_bytes(take(&mut rest)?));
         }
         transaction.topics.insert(name, touched);
     }
-    for _ in 0..u32::from_be_bytes(take(&mut rest)?) {
+    for _ in 0..take_count(&mut rest)? {
         transaction.groups.insert(take_text(&mut rest)?);
     }
     end(rest)?;

@@ -26,7 +26,7 @@ fn start(dir: &Path) -> Program {
     let disk = Arc::new(RealDisk);
     let log = EventLog::open(dir, disk, clock.clone(), random, Metrics::default(), options).unwrap();
     let options = BrokerOptions::default();
-    let groups = Arc::new(Groups::new(&options));
+    let groups = Arc::new(Groups::open(&log, clock.clone(), &options).unwrap());
     let offsets = OffsetStore::open(&log, groups, clock.clone(), 1_000_000).unwrap();
     let transactions = Transactions::open(&log, clock, &options).unwrap();
     transactions.recover(&log, &offsets);

@@ -40,9 +40,27 @@ pub(crate) struct Beaten {
     pub assignment: Option<Parts>,
 }
 
+/// What a heartbeat changes of what is known about a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Nothing,
+    /// Nothing that is assigned by.
+    Details,
+    Subscription,
+}
+
+/// What a step towards the target changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// Whether anything.
+    pub moved: bool,
+    /// Whether what the member may have.
+    pub assigns: bool,
+}
+
 /// How far a member is on its way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Progress {
+pub(crate) enum Progress {
     /// It has all of the target of its epoch.
     #[default]
     Settled,
@@ -56,7 +74,7 @@ enum Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Member {
     pub epoch: i32,
-    previous_epoch: i32,
+    pub previous_epoch: i32,
     pub instance_id: Option<String>,
     pub rack_id: Option<String>,
     pub client_id: String,
@@ -66,13 +84,13 @@ pub(crate) struct Member {
     /// What it has.
     pub assigned: Parts,
     /// What it was told to give back, and may still have.
-    revoking: Parts,
-    progress: Progress,
-    rebalance_timeout_ms: u64,
+    pub revoking: Parts,
+    pub progress: Progress,
+    pub rebalance_timeout_ms: u64,
     /// Until when it must show itself.
     pub session_deadline_ms: u64,
     /// Until when it must have given partitions back.
-    revoking_deadline_ms: Option<u64>,
+    pub revoking_deadline_ms: Option<u64>,
 }
 
 impl Member {
@@ -106,30 +124,31 @@ impl Member {
         }
     }
 
-    /// Takes over what a heartbeat says; tells whether that changes what is to
-    /// be assigned.
-    pub fn update(&mut self, beat: &Beat, pattern: Option<Pattern>) -> bool {
-        self.client_id.clone_from(&beat.client_id);
-        self.client_host.clone_from(&beat.client_host);
-        if beat.instance_id.is_some() {
-            self.instance_id.clone_from(&beat.instance_id);
-        }
-        if beat.rack_id.is_some() {
-            self.rack_id.clone_from(&beat.rack_id);
-        }
-        self.rebalance_timeout_ms = beat.rebalance_timeout_ms.unwrap_or(self.rebalance_timeout_ms);
-        let assignor = beat.assignor.or(self.assignor);
-        let mut changed = std::mem::replace(&mut self.assignor, assignor) != assignor;
+    /// Takes over what a heartbeat says.
+    pub fn update(&mut self, beat: &Beat, pattern: Option<Pattern>) -> Change {
+        let mut differs = set(&mut self.client_id, &beat.client_id);
+        differs |= set(&mut self.client_host, &beat.client_host);
+        differs |= beat.instance_id.is_some() && set(&mut self.instance_id, &beat.instance_id);
+        differs |= beat.rack_id.is_some() && set(&mut self.rack_id, &beat.rack_id);
+        differs |= beat.rebalance_timeout_ms.is_some_and(|it| set(&mut self.rebalance_timeout_ms, &it));
+        let mut subscribes = beat.assignor.is_some() && set(&mut self.assignor, &beat.assignor);
         if let Some(topics) = &beat.topics {
             let topics = topics.iter().cloned().collect();
-            changed |= self.subscription.topics != topics;
-            self.subscription.topics = topics;
+            subscribes |= set(&mut self.subscription.topics, &topics);
         }
-        if beat.regex.is_some() {
-            changed |= self.subscription.pattern != pattern;
-            self.subscription.pattern = pattern;
+        subscribes |= beat.regex.is_some() && set(&mut self.subscription.pattern, &pattern);
+        match (subscribes, differs) {
+            (true, _) => Change::Subscription,
+            (false, true) => Change::Details,
+            (false, false) => Change::Nothing,
         }
-        changed
+    }
+
+    /// It has its whole session timeout from now.
+    pub fn resume(&mut self, now_ms: u64, session_timeout_ms: u64) {
+        self.session_deadline_ms = now_ms + session_timeout_ms;
+        let is_revoking = self.progress == Progress::Revoking;
+        self.revoking_deadline_ms = is_revoking.then(|| now_ms + self.rebalance_timeout_ms);
     }
 
     /// A static member leaves and means to come back: what it has is kept.
@@ -147,7 +166,7 @@ impl Member {
     }
 
     /// One step towards `target`. `owned` is what the member says it has, none
-    /// if that is what it had. Tells whether what it may have changed.
+    /// if that is what it had.
     pub fn reconcile(
         &mut self,
         now_ms: u64,
@@ -155,31 +174,41 @@ impl Member {
         target: &Parts,
         owned: Option<&Parts>,
         is_free: impl Fn(&Part) -> bool,
-    ) -> bool {
+    ) -> Step {
         let still_has = |parts: &Parts| owned.is_none_or(|owned| !owned.is_disjoint(parts));
         match self.progress {
-            Progress::Settled if self.epoch == target_epoch => return false,
-            Progress::Revoking if still_has(&self.revoking) => return false,
+            Progress::Settled if self.epoch == target_epoch => return Step::default(),
+            Progress::Revoking if still_has(&self.revoking) => return Step::default(),
             _ => {}
         }
+        let before = (self.epoch, self.previous_epoch, self.progress);
         let mut assigned: Parts = self.assigned.intersection(target).copied().collect();
-        let surplus: Parts = self.assigned.difference(target).copied().collect();
+        let mut revoking: Parts = self.assigned.difference(target).copied().collect();
         self.previous_epoch = self.epoch;
         self.revoking_deadline_ms = None;
-        if !surplus.is_empty() && still_has(&surplus) {
+        if !revoking.is_empty() && still_has(&revoking) {
             self.progress = Progress::Revoking;
-            self.revoking = surplus;
             self.revoking_deadline_ms = Some(now_ms + self.rebalance_timeout_ms);
         } else {
             let missing = || target.difference(&self.assigned).copied();
             assigned.extend(missing().filter(&is_free));
             let all = assigned.len() == target.len();
             self.progress = if all { Progress::Settled } else { Progress::Awaiting };
-            self.revoking.clear();
+            revoking.clear();
             self.epoch = target_epoch;
         }
-        let changed = assigned != self.assigned;
-        self.assigned = assigned;
-        changed
+        let assigns = set(&mut self.assigned, &assigned);
+        let revokes = set(&mut self.revoking, &revoking);
+        let moved = assigns || revokes || before != (self.epoch, self.previous_epoch, self.progress);
+        Step { moved, assigns }
     }
+}
+
+/// Tells whether that changed it.
+fn set<T: Clone + PartialEq>(known: &mut T, said: &T) -> bool {
+    let differs = known != said;
+    if differs {
+        known.clone_from(said);
+    }
+    differs
 }

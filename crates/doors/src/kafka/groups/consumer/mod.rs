@@ -12,8 +12,12 @@
 //! its own, with its heartbeats: it first gives back what it is not to have
 //! (and says so by what it reports as owned), then gets what nobody else has
 //! any more. So a partition never has two members.
+//!
+//! All of it survives a restart: the machine notes what changed (`keeping`),
+//! others write it before anybody is told.
 
 mod assign;
+mod keeping;
 mod member;
 mod requests;
 mod subscription;
@@ -23,7 +27,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::kafka::codes::Code;
 pub(crate) use assign::Assignor;
 use assign::Seat;
-pub(crate) use member::{Beat, Beaten, Member};
+use keeping::Unstored;
+use member::Change;
+pub(crate) use member::{Beat, Beaten, Member, Progress};
 pub(crate) use requests::{describe, heartbeat};
 pub(crate) use subscription::Topics;
 use subscription::{Pattern, Resolved};
@@ -40,6 +46,18 @@ const EPOCH_LEAVE: i32 = -1;
 /// The epoch of a static member that means to come back.
 const EPOCH_PAUSE: i32 = -2;
 
+/// The partitions of each topic.
+pub(crate) fn by_topic(parts: &Parts) -> Vec<(TopicId, Vec<i32>)> {
+    let mut topics: Vec<(TopicId, Vec<i32>)> = Vec::new();
+    for (id, index) in parts.iter().copied() {
+        match topics.last_mut().filter(|(last, _)| *last == id) {
+            Some((_, partitions)) => partitions.push(index),
+            None => topics.push((id, vec![index])),
+        }
+    }
+    topics
+}
+
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -52,7 +70,7 @@ pub(super) fn refuse<T>(code: Code, message: impl Into<String>) -> Result<T, Ref
 }
 
 /// What the broker says about all groups.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Settings {
     pub session_timeout_ms: u64,
     pub heartbeat_interval_ms: u64,
@@ -70,7 +88,8 @@ pub(crate) struct ConsumerGroup {
     target: HashMap<String, Parts>,
     /// Who has each partition, or has not given it back yet.
     owners: HashMap<Part, String>,
-    resolved: Resolved,
+    pub resolved: Resolved,
+    unstored: Unstored,
 }
 
 impl ConsumerGroup {
@@ -84,6 +103,7 @@ impl ConsumerGroup {
             target: HashMap::new(),
             owners: HashMap::new(),
             resolved: Resolved::default(),
+            unstored: Unstored::default(),
         }
     }
 
@@ -108,11 +128,6 @@ impl ConsumerGroup {
         self.target.get(id).cloned().unwrap_or_default()
     }
 
-    /// The name of a topic that the group reads, if it still exists.
-    pub fn topic_name(&self, id: TopicId) -> Option<&str> {
-        self.resolved.name_of(id)
-    }
-
     /// Whether any member subscribes to the topic.
     pub fn subscribes_to(&self, topic: &str) -> bool {
         self.members.values().any(|member| member.subscription.includes(topic))
@@ -134,10 +149,14 @@ impl ConsumerGroup {
             self.replace(&old_id, &beat.member_id);
         }
         let member = self.members.entry(beat.member_id.clone()).or_default();
-        let changed = member.update(&beat, pattern);
+        let change = member.update(&beat, pattern);
         member.session_deadline_ms = now_ms + self.settings.session_timeout_ms;
-        if self.resolve(topics, changed) || changed || newcomer {
-            self.epoch += 1;
+        if newcomer || change != Change::Nothing {
+            self.unstored.members.insert(beat.member_id.clone());
+        }
+        let subscribes = change == Change::Subscription;
+        if self.resolve(topics, subscribes) || subscribes || newcomer {
+            self.raise_epoch();
         }
         if self.epoch > self.assignment_epoch {
             self.assign();
@@ -201,6 +220,12 @@ impl ConsumerGroup {
         if let Some(parts) = self.target.remove(old_id) {
             self.target.insert(new_id.to_owned(), parts);
         }
+        self.unstored.members.extend([old_id.to_owned(), new_id.to_owned()]);
+    }
+
+    fn raise_epoch(&mut self) {
+        self.epoch += 1;
+        self.unstored.head = true;
     }
 
     fn leave(&mut self, beat: &Beat) -> Result<Beaten, Refusal> {
@@ -218,6 +243,7 @@ impl ConsumerGroup {
         };
         if beat.epoch == EPOCH_PAUSE {
             member.pause();
+            self.unstored.members.insert(id.clone());
         } else {
             self.remove(&id);
         }
@@ -232,7 +258,8 @@ impl ConsumerGroup {
         }
         self.target.remove(id);
         self.owners.retain(|_, owner| owner != id);
-        self.epoch += 1;
+        self.unstored.members.insert(id.to_owned());
+        self.raise_epoch();
     }
 
     /// Looks up the topics subscribed to, if they or the subscriptions may have
@@ -243,7 +270,7 @@ impl ConsumerGroup {
         }
         let subscriptions = self.members.values().map(|member| &member.subscription);
         let resolved = Resolved::of(subscriptions, topics);
-        let differs = !resolved.has_same_topics(&self.resolved);
+        let differs = resolved.digest != self.resolved.digest;
         self.resolved = resolved;
         differs
     }
@@ -259,7 +286,11 @@ impl ConsumerGroup {
         });
         let seats: Vec<Seat<'_>> = seats.collect();
         let assigned = self.assignor.assign(&seats, self.resolved.counts());
-        let target = seats.iter().map(|seat| seat.id.to_owned()).zip(assigned).collect();
+        let target: HashMap<String, Parts> =
+            seats.iter().map(|seat| seat.id.to_owned()).zip(assigned).collect();
+        let moved = target.iter().filter(|(id, parts)| self.target.get(*id) != Some(parts));
+        self.unstored.members.extend(moved.map(|(id, _)| id.clone()));
+        self.unstored.head = true;
         self.target = target;
         self.assignment_epoch = self.epoch;
     }
@@ -275,10 +306,13 @@ impl ConsumerGroup {
         let before = member.held();
         let owners = &self.owners;
         let is_free = |part: &Part| owners.get(part).is_none_or(|owner| owner == id);
-        let changed = member.reconcile(now_ms, self.assignment_epoch, target, beat.owned.as_ref(), is_free);
+        let step = member.reconcile(now_ms, self.assignment_epoch, target, beat.owned.as_ref(), is_free);
+        if step.moved {
+            self.unstored.members.insert(id.clone());
+        }
         let after = member.held();
         beaten.epoch = member.epoch;
-        beaten.assignment = (changed || beat.is_full()).then(|| member.assigned.clone());
+        beaten.assignment = (step.assigns || beat.is_full()).then(|| member.assigned.clone());
         for part in before.difference(&after) {
             self.owners.remove(part);
         }

@@ -15,14 +15,16 @@ use pluvio_access::Operation;
 use pluvio_eventlog::EventLog;
 use uuid::Uuid;
 
-use super::{Assignor, Beat, Beaten, ConsumerGroup, EPOCH_PAUSE, Parts, Refusal, TopicId, Topics, refuse};
+use super::{
+    Assignor, Beat, Beaten, ConsumerGroup, EPOCH_PAUSE, Parts, Refusal, TopicId, Topics, by_topic, refuse,
+};
 use crate::kafka::cluster::text;
 use crate::kafka::codes::Code;
 use crate::kafka::dispatch::Call;
 use crate::kafka::groups::drive;
 use crate::kafka::guard::Rights;
 
-/// Longest name of a member or an instance, in bytes.
+/// Longest name of anything, in bytes.
 const NAME_BYTES_MAX: usize = 1024;
 /// Most topics that one member may name.
 const TOPICS_MAX: usize = 10_000;
@@ -52,12 +54,20 @@ impl Topics for Visible<'_> {
     }
 }
 
-/// Carries out a ConsumerGroupHeartbeat.
-pub(crate) fn heartbeat(
-    call: &Call,
+/// Carries out a ConsumerGroupHeartbeat. What it changed is durable before it
+/// is answered.
+pub(crate) async fn heartbeat(
+    call: Call,
     request: ConsumerGroupHeartbeatRequest,
 ) -> ConsumerGroupHeartbeatResponse {
-    match beat(call, request) {
+    let group = request.group_id.to_string();
+    let mut beaten = beat(&call, request);
+    if beaten.is_ok()
+        && let Err(code) = call.broker.groups.settled(&group).await
+    {
+        beaten = refuse(code, "the group cannot be written");
+    }
+    match beaten {
         Ok(beaten) => answer(beaten),
         Err(Refusal { code, message }) => ConsumerGroupHeartbeatResponse::default()
             .with_error_code(code.code())
@@ -92,6 +102,9 @@ fn check(call: &Call, request: &ConsumerGroupHeartbeatRequest) -> Result<(), Ref
     let names = request.subscribed_topic_names.as_deref();
     match () {
         () if request.group_id.is_empty() => invalid("GroupId can't be empty."),
+        () if long(&request.group_id) || request.rack_id.as_ref().is_some_and(long) => {
+            invalid("GroupId or RackId is too long.")
+        }
         () if request.member_id.is_empty() && (call.version() >= 1 || !joins) => {
             invalid("MemberId can't be empty.")
         }
@@ -113,8 +126,8 @@ fn check(call: &Call, request: &ConsumerGroupHeartbeatRequest) -> Result<(), Ref
         () if joins && names.is_none() && request.subscribed_topic_regex.is_none() => {
             invalid("Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.")
         }
-        () if names.is_some_and(|names| names.len() > TOPICS_MAX) => {
-            invalid("SubscribedTopicNames has too many topics.")
+        () if names.is_some_and(|names| names.len() > TOPICS_MAX || names.iter().any(|name| long(name))) => {
+            invalid("SubscribedTopicNames has too many topics, or one with a name that is too long.")
         }
         () => Ok(()),
     }
@@ -169,22 +182,12 @@ fn answer(beaten: Beaten) -> ConsumerGroupHeartbeatResponse {
         .with_assignment(assignment)
 }
 
-fn by_topic(parts: &Parts) -> Vec<(TopicId, Vec<i32>)> {
-    let mut topics: Vec<(TopicId, Vec<i32>)> = Vec::new();
-    for (id, index) in parts.iter().copied() {
-        match topics.last_mut().filter(|(last, _)| *last == id) {
-            Some((_, partitions)) => partitions.push(index),
-            None => topics.push((id, vec![index])),
-        }
-    }
-    topics
-}
-
 /// Carries out a ConsumerGroupDescribe.
 pub(crate) fn describe(call: &Call, request: ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse {
     let version = call.version();
     let groups = request.group_ids.into_iter().map(|id| {
-        let found = call.broker.groups.with_consumer(&id, false, |group| shown(version, group));
+        let log = &call.broker.log;
+        let found = call.broker.groups.with_consumer(&id, false, |group| shown(version, log, group));
         let group = match found {
             Ok((group, _)) => group,
             _ => described::DescribedGroup::default()
@@ -197,7 +200,7 @@ pub(crate) fn describe(call: &Call, request: ConsumerGroupDescribeRequest) -> Co
     ConsumerGroupDescribeResponse::default().with_groups(groups.collect())
 }
 
-fn shown(version: i16, group: &ConsumerGroup) -> described::DescribedGroup {
+fn shown(version: i16, log: &EventLog, group: &ConsumerGroup) -> described::DescribedGroup {
     let members = group.members.iter().map(|(id, member)| {
         let topics = member.subscription.topics.iter().map(|name| TopicName(text(name)));
         let pattern = member.subscription.pattern.as_ref();
@@ -210,8 +213,8 @@ fn shown(version: i16, group: &ConsumerGroup) -> described::DescribedGroup {
             .with_client_host(text(&member.client_host))
             .with_subscribed_topic_names(topics.collect())
             .with_subscribed_topic_regex(pattern.map(|pattern| text(pattern.text())))
-            .with_assignment(assignment(group, &member.assigned))
-            .with_target_assignment(assignment(group, &group.target_of(id)));
+            .with_assignment(assignment(log, &member.assigned))
+            .with_target_assignment(assignment(log, &group.target_of(id)));
         if version >= 1 { shown.with_member_type(MEMBER_TYPE) } else { shown }
     });
     described::DescribedGroup::default()
@@ -222,13 +225,14 @@ fn shown(version: i16, group: &ConsumerGroup) -> described::DescribedGroup {
         .with_members(members.collect())
 }
 
-fn assignment(group: &ConsumerGroup, parts: &Parts) -> described::Assignment {
+/// The partitions of the topics that still exist.
+fn assignment(log: &EventLog, parts: &Parts) -> described::Assignment {
     let topics = by_topic(parts).into_iter().filter_map(|(id, partitions)| {
-        let name = group.topic_name(id)?;
+        let topic = log.topic_by_id(id)?;
         Some(
             described::TopicPartitions::default()
                 .with_topic_id(Uuid::from_bytes(id))
-                .with_topic_name(TopicName(text(name)))
+                .with_topic_name(TopicName(text(topic.name())))
                 .with_partitions(partitions),
         )
     });

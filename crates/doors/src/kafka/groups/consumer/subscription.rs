@@ -77,11 +77,14 @@ impl Subscription {
 
 /// The topics that a group's subscriptions are, at one moment.
 #[derive(Debug, Default)]
-pub(super) struct Resolved {
+pub(crate) struct Resolved {
     version: Option<u64>,
     topics: BTreeMap<String, TopicId>,
     counts: BTreeMap<TopicId, u32>,
     matches: HashMap<Arc<str>, Vec<TopicId>>,
+    /// Of the topics and how many partitions they have; it is kept, so that a
+    /// restart alone changes nothing.
+    pub digest: u64,
 }
 
 impl Resolved {
@@ -102,7 +105,19 @@ impl Resolved {
             let ids = matching.filter_map(|name| resolved.add(name, topics)).collect();
             resolved.matches.insert(Arc::clone(&pattern.text), ids);
         }
+        resolved.digest = resolved.digested();
         resolved
+    }
+
+    /// FNV-1a, as it is stored. The identifiers are random, so nobody can choose
+    /// topics with the same digest.
+    fn digested(&self) -> u64 {
+        let step = |digest: u64, byte: &u8| (digest ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        let of = |digest, (name, id): (&String, &TopicId)| {
+            let count = self.counts.get(id).copied().unwrap_or(0).to_be_bytes();
+            name.as_bytes().iter().chain(id).chain(&count).fold(digest, step)
+        };
+        self.topics.iter().fold(0xcbf2_9ce4_8422_2325, of)
     }
 
     fn add(&mut self, name: &str, topics: &dyn Topics) -> Option<TopicId> {
@@ -120,11 +135,6 @@ impl Resolved {
         self.version == Some(topics.version())
     }
 
-    /// Whether both have the same topics with the same partitions.
-    pub fn has_same_topics(&self, other: &Self) -> bool {
-        self.counts == other.counts && self.topics == other.topics
-    }
-
     /// How many partitions each topic has.
     pub fn counts(&self) -> &BTreeMap<TopicId, u32> {
         &self.counts
@@ -136,9 +146,5 @@ impl Resolved {
         let pattern = subscription.pattern.as_ref();
         let matching = pattern.and_then(|pattern| self.matches.get(&pattern.text)).into_iter().flatten();
         named.chain(matching).copied().collect()
-    }
-
-    pub fn name_of(&self, id: TopicId) -> Option<&str> {
-        self.topics.iter().find(|(_, known)| **known == id).map(|(name, _)| name.as_str())
     }
 }

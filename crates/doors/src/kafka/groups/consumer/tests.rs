@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 
 use super::*;
+use crate::kafka::groups::stored::Key;
+use crate::kafka::groups::stored::consumer::{decode, encode};
 
 #[derive(Default)]
 struct Fixed {
@@ -40,9 +42,19 @@ impl Topics for Fixed {
 const SESSION_MS: u64 = 45_000;
 const REBALANCE_MS: u64 = 60_000;
 
+fn settings() -> Settings {
+    Settings { session_timeout_ms: SESSION_MS, heartbeat_interval_ms: 5_000, members_max: 3 }
+}
+
 /// A group, its topics, and what each member has, as a member would keep it.
 struct Rig {
     group: ConsumerGroup,
+    /// What is stored of each member.
+    stored: BTreeMap<String, Vec<u8>>,
+    /// What is stored of the head: epochs, way to assign, digest.
+    head: (i32, i32, Assignor, u64),
+    /// How many records were written.
+    written: usize,
     topics: Fixed,
     now_ms: u64,
     members: BTreeMap<String, (i32, Parts)>,
@@ -50,10 +62,47 @@ struct Rig {
 
 impl Rig {
     fn new(topics: &[(&str, u8, u32)]) -> Self {
-        let settings =
-            Settings { session_timeout_ms: SESSION_MS, heartbeat_interval_ms: 5_000, members_max: 3 };
-        let group = ConsumerGroup::new(settings);
-        Self { group, topics: Fixed::of(topics), now_ms: 0, members: BTreeMap::new() }
+        let group = ConsumerGroup::new(settings());
+        let (stored, members, head) = (BTreeMap::new(), BTreeMap::new(), (0, 0, Assignor::Uniform, 0));
+        Self { group, stored, head, written: 0, topics: Fixed::of(topics), now_ms: 0, members }
+    }
+
+    fn head(&self) -> (i32, i32, Assignor, u64) {
+        let group = &self.group;
+        (group.epoch, group.assignment_epoch, group.assignor, group.resolved.digest)
+    }
+
+    /// Writes what changed, which is all that is not as it is stored.
+    fn keep(&mut self) {
+        let changes = self.group.unstored("g", vec![]);
+        self.written += changes.len();
+        for (key, value) in changes {
+            match (key, value) {
+                (Key::Group(_), _) => self.head = self.head(),
+                (Key::Member { id, .. }, Some(value)) => _ = self.stored.insert(id, value),
+                (Key::Member { id, .. }, None) => _ = self.stored.remove(&id),
+            }
+        }
+        self.group.set_stored();
+        assert_eq!(self.head, self.head());
+        assert!(self.stored.keys().eq(self.group.members.keys()));
+        for (id, stored) in &self.stored {
+            let epoch = decode(stored).unwrap().assignment_epoch;
+            assert_eq!(*stored, encode(&self.group.members[id], &self.group.target_of(id), epoch));
+        }
+    }
+
+    /// Another group out of what is stored.
+    fn restart(&mut self) {
+        let mut group = ConsumerGroup::new(settings());
+        (group.epoch, group.assignment_epoch, group.assignor, group.resolved.digest) = self.head;
+        for (id, stored) in &self.stored {
+            group.restore(id.clone(), decode(stored).unwrap()).unwrap();
+        }
+        group.resume(self.now_ms);
+        assert_eq!(group.owners, self.group.owners);
+        assert_eq!(group.state(), self.group.state());
+        self.group = group;
     }
 
     fn send(&mut self, beat: Beat) -> Result<Beaten, Code> {
@@ -62,6 +111,7 @@ impl Rig {
         let held: Vec<Part> = self.group.members.values().flat_map(Member::held).collect();
         assert_eq!(held.len(), held.iter().collect::<BTreeSet<_>>().len());
         assert_eq!(held.len(), self.group.owners.len());
+        self.keep();
         sent.map_err(|refusal| refusal.code)
     }
 
@@ -269,4 +319,97 @@ fn a_full_group_takes_nobody_and_range_is_served() {
     }
     assert_eq!((rig.group.state(), rig.group.is_idle(), rig.group.owners.len()), ("Empty", true, 0));
     assert_eq!(rig.group.check_offsets("", -1), Ok(()));
+}
+
+#[test]
+fn what_changes_nothing_writes_nothing() {
+    let mut rig = Rig::new(&[("rain", 1, 4)]);
+    rig.join("a", &["rain"]);
+    assert_eq!(rig.written, 2, "the group and its member");
+    rig.join("b", &["rain"]);
+    assert_eq!(rig.written, 5, "the group and both members");
+    rig.settle();
+    let written = rig.written;
+    rig.settle();
+    rig.topics.set("sun", 2, 1);
+    rig.settle();
+    // A whole heartbeat of what is known.
+    let (epoch, owned) = rig.members["a"].clone();
+    rig.send(Beat { epoch, owned: Some(owned), ..Rig::joining("a", &["rain"]) }).unwrap();
+    assert_eq!(rig.written, written);
+    rig.send(Beat { epoch, owned: None, client_host: "/h".into(), ..Rig::joining("a", &["rain"]) }).unwrap();
+    assert_eq!((rig.written, rig.group.epoch), (written + 1, 2), "that is all of one member");
+}
+
+#[test]
+fn a_restart_at_any_step_changes_nothing() {
+    let run = |restarts: bool| {
+        let mut rig = Rig::new(&[("rain", 1, 4), ("rain-2", 2, 3)]);
+        let mut told = Vec::new();
+        let regex = Beat { topics: None, regex: Some("rain.*".into()), ..Rig::joining("a", &[]) };
+        let fixed = |id: &str| Beat { instance_id: Some("one".into()), ..Rig::joining(id, &["rain"]) };
+        let pause = Beat { epoch: EPOCH_PAUSE, ..fixed("b") };
+        let gone = Beat { epoch: EPOCH_LEAVE, member_id: "c".into(), ..Beat::default() };
+        for beat in [regex, fixed("b"), Rig::joining("c", &["rain-2"]), pause, fixed("d"), gone] {
+            let id = beat.member_id.clone();
+            let beaten = rig.send(beat).unwrap();
+            match beaten.epoch {
+                ..0 => _ = rig.members.remove(&id),
+                epoch => _ = rig.members.insert(id, (epoch, beaten.assignment.clone().unwrap())),
+            }
+            told.push(beaten);
+            for _ in 0..3 {
+                for id in rig.members.keys().cloned().collect::<Vec<_>>() {
+                    if restarts {
+                        rig.restart();
+                    }
+                    told.push(rig.beat(&id).unwrap());
+                }
+            }
+        }
+        (told, rig.written, rig.head)
+    };
+    assert_eq!(run(true), run(false));
+}
+
+#[test]
+fn a_restart_gives_members_their_whole_time() {
+    let mut rig = Rig::new(&[("rain", 1, 4)]);
+    rig.join("a", &["rain"]);
+    rig.join("b", &["rain"]);
+    // It is told to give two back, and does not.
+    rig.beat("a").unwrap();
+    rig.now_ms = SESSION_MS - 1;
+    rig.restart();
+    rig.group.on_time(2 * SESSION_MS - 2);
+    assert_eq!(rig.group.members.len(), 2);
+    for id in ["a", "b"] {
+        rig.now_ms = 2 * SESSION_MS - 2;
+        let epoch = rig.members[id].0;
+        rig.send(Beat { member_id: id.into(), epoch, ..Beat::default() }).unwrap();
+    }
+    rig.group.on_time(SESSION_MS - 1 + REBALANCE_MS);
+    assert_eq!(rig.group.members.keys().collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn an_assignment_that_was_not_all_written_is_made_anew() {
+    let mut rig = Rig::new(&[("rain", 1, 4)]);
+    rig.join("a", &["rain"]);
+    rig.settle();
+    let head = rig.head;
+    let of_a = rig.stored["a"].clone();
+    rig.join("b", &["rain"]);
+    // Of the second assignment only the newcomer was written.
+    rig.head = head;
+    rig.stored.insert("a".into(), of_a);
+    let mut group = ConsumerGroup::new(settings());
+    (group.epoch, group.assignment_epoch, group.assignor, group.resolved.digest) = rig.head;
+    for (id, stored) in &rig.stored {
+        group.restore(id.clone(), decode(stored).unwrap()).unwrap();
+    }
+    assert_eq!(group.state(), "Assigning");
+    rig.group = group;
+    rig.settle();
+    assert_eq!(rig.sizes(), [2, 2]);
 }
