@@ -228,6 +228,9 @@ pub struct ViewDef {
     /// What a lookup that finds nothing makes of its row.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unknown_key: UnknownKey,
+    /// How long rows stay that only come, in milliseconds; `None`: for ever.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ttl_ms: Option<i64>,
     /// The statement that made it.
     pub sql: String,
 }

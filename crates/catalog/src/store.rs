@@ -199,6 +199,7 @@ mod tests {
             parallelism: None,
             max_drift_ms: None,
             unknown_key: crate::UnknownKey::Drop,
+            ttl_ms: None,
             sql: String::new(),
         })
     }

@@ -12,7 +12,8 @@ use pluvio_foundation::ErrorKind;
 use pluvio_query::sql::parse_query;
 use pluvio_query::tables::state_table_name;
 use pluvio_query::{
-    EpochStatus, JobStatus, Jobs, OperatorStatus, Platform, Progress, QueryError, ViewShape, plan_continuous,
+    EpochStatus, JobStatus, Jobs, OperatorStatus, Platform, Progress, QueryError, ViewShape, ViewTerms,
+    plan_continuous,
 };
 use tokio::sync::Notify;
 
@@ -87,7 +88,7 @@ impl Engine {
         let session = self.platform.session()?;
         let query = parse_query(&view.query)?;
         let plan = self.runtime.block_on(plan_continuous(session.context(), query))?;
-        compile(&plan, view.emit_on_window_close)
+        compile(&plan, ViewTerms::of(view))
     }
 
     fn start(&self, spec: GraphSpec) -> Result<Running, QueryError> {
@@ -140,12 +141,17 @@ impl Engine {
 }
 
 impl Jobs for Engine {
-    fn shape(&self, catalog: &Catalog, plan: &LogicalPlan, on_close: bool) -> Result<ViewShape, QueryError> {
-        compile(plan, on_close)?.shape(catalog)
+    fn shape(
+        &self,
+        catalog: &Catalog,
+        plan: &LogicalPlan,
+        terms: ViewTerms,
+    ) -> Result<ViewShape, QueryError> {
+        compile(plan, terms)?.shape(catalog)
     }
 
     fn check_change(&self, view: &ViewDef, plan: &LogicalPlan) -> Result<(), QueryError> {
-        compile(plan, view.emit_on_window_close)?.check_follows(&self.plan(view)?)
+        compile(plan, ViewTerms::of(view))?.check_follows(&self.plan(view)?)
     }
 
     fn restart(&self, views: &[String]) -> Result<(), QueryError> {

@@ -39,7 +39,7 @@ pub use lakes::Lakes;
 pub use plan::plan_continuous;
 pub use platform::{Platform, PlatformOptions};
 pub use ports::{
-    EpochStatus, FeedRow, Feeding, JobStatus, Jobs, NoJobs, OperatorStatus, Progress, ViewShape,
+    EpochStatus, FeedRow, Feeding, JobStatus, Jobs, NoJobs, OperatorStatus, Progress, ViewShape, ViewTerms,
 };
 pub use produce::values as event_values;
 pub use script::check;

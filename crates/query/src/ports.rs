@@ -110,6 +110,22 @@ pub struct Progress {
     pub failed: Option<String>,
 }
 
+/// What a view says beside its query that decides what it keeps.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ViewTerms {
+    /// Windows are emitted once, when they are closed.
+    pub emit_on_window_close: bool,
+    /// How long rows stay that only come, in milliseconds.
+    pub ttl_ms: Option<i64>,
+}
+
+impl ViewTerms {
+    /// Those of a view.
+    pub fn of(view: &ViewDef) -> Self {
+        Self { emit_on_window_close: view.emit_on_window_close, ttl_ms: view.ttl_ms }
+    }
+}
+
 /// The engine, as the query layer sees it. All calls may block. What is about
 /// running jobs only is refused by default.
 pub trait Jobs: Send + Sync {
@@ -117,12 +133,8 @@ pub trait Jobs: Send + Sync {
     ///
     /// # Errors
     /// An unsupported or wrong plan, with the supported spelling.
-    fn shape(
-        &self,
-        catalog: &Catalog,
-        plan: &LogicalPlan,
-        emit_on_window_close: bool,
-    ) -> Result<ViewShape, QueryError>;
+    fn shape(&self, catalog: &Catalog, plan: &LogicalPlan, terms: ViewTerms)
+    -> Result<ViewShape, QueryError>;
 
     /// Makes what runs agree with the catalog: starts new jobs, stops removed
     /// ones, applies changed options.
@@ -178,7 +190,7 @@ const NO_JOBS: &str = "this process has the role serving and runs no jobs: creat
 pub struct NoJobs;
 
 impl Jobs for NoJobs {
-    fn shape(&self, _: &Catalog, _: &LogicalPlan, _: bool) -> Result<ViewShape, QueryError> {
+    fn shape(&self, _: &Catalog, _: &LogicalPlan, _: ViewTerms) -> Result<ViewShape, QueryError> {
         Err(QueryError::unsupported(NO_JOBS))
     }
 

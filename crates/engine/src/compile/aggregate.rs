@@ -151,7 +151,7 @@ pub fn aggregate(builder: &mut Builder, node: &Aggregate) -> Result<Built, Query
     if let Some(built) = grouping_sets(builder, node)? {
         return Ok(built);
     }
-    let built = builder.build(&node.input)?;
+    let built = builder.input(&node.input)?;
     built.check_input("an aggregate")?;
     let mut key = Key::of(&node.group_expr, node.input.schema(), &built.origins)?;
     let window = window_of(key.origins.iter().copied());

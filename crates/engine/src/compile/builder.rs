@@ -37,6 +37,10 @@ pub struct Builder {
     pub on_close: bool,
     /// Some operator waits for windows to be closed.
     pub waits: bool,
+    /// How long rows stay that only come, in microseconds.
+    pub ttl_us: Option<i64>,
+    /// Some rows stay no longer.
+    pub bounded: bool,
 }
 
 /// A node and what is known of its rows.
@@ -137,6 +141,16 @@ impl Builder {
             other => return Err(unsupported(other)),
         };
         built.schema = Arc::clone(plan.schema().inner());
+        Ok(built)
+    }
+
+    /// The nodes of a plan whose rows are kept, or counted, or put beside others.
+    ///
+    /// # Errors
+    /// What a job cannot do.
+    pub fn input(&mut self, plan: &LogicalPlan) -> Result<Built, QueryError> {
+        let mut built = self.build(plan)?;
+        self.bound(&mut built);
         Ok(built)
     }
 
@@ -338,7 +352,7 @@ impl Builder {
     }
 
     fn union(&mut self, union: &Union) -> Result<Built, QueryError> {
-        let inputs = union.inputs.iter().map(|input| self.build(input)).collect::<Result<Vec<_>, _>>()?;
+        let inputs = union.inputs.iter().map(|input| self.input(input)).collect::<Result<Vec<_>, _>>()?;
         inputs.iter().try_for_each(|input| input.check_input("UNION"))?;
         let schema = Arc::clone(union.schema.inner());
         let origin = |i: usize| {

@@ -26,6 +26,7 @@ impl Operator {
                 format!("sessions by {} columns, gap {} ms", plan.keys.len(), plan.gap_us / 1000)
             }
             Self::Hold(_) => "hold until the window is closed".to_owned(),
+            Self::Ttl(plan) => format!("rows of the last {} s", plan.edge.to_end_us as f64 / 1e6),
         }
     }
 }

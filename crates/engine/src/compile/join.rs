@@ -88,7 +88,7 @@ pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Bu
             "NOT IN (SELECT …) keeps nothing as soon as one NULL comes; write NOT EXISTS (SELECT … WHERE a = b)",
         ));
     }
-    let (mut left, mut right) = (builder.build(&join.left)?, builder.build(&join.right)?);
+    let (mut left, mut right) = (builder.input(&join.left)?, builder.input(&join.right)?);
     left.check_input("a join")?;
     right.check_input("a join")?;
     let kind = JoinKind::of(join.join_type);

@@ -19,12 +19,13 @@ mod output;
 mod over;
 mod plan;
 mod session;
+mod ttl;
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 use pluvio_catalog::{Catalog, Definition};
-use pluvio_query::{QueryError, ViewShape};
+use pluvio_query::{QueryError, ViewShape, ViewTerms};
 
 pub use aggregate::{Additive, AggregatePlan, Emission, Function, Upkeep};
 pub use join::{Half, JoinPlan, JoinSide, loose};
@@ -33,14 +34,19 @@ pub use origin::{Edge, Window, WindowClock};
 pub use over::{OverPlan, RankFunction, RankKind};
 pub use plan::{ChangelogPlan, HoldPlan, How, Node, Operator, Output, Step, Unnest, ViewPlan};
 pub use session::{SessionPlan, end_of};
+pub use ttl::TtlPlan;
 
 /// Compiles a view's plan.
 ///
 /// # Errors
 /// What the plan holds that a job cannot do.
-pub fn compile(plan: &LogicalPlan, emit_on_window_close: bool) -> Result<ViewPlan, QueryError> {
-    let mut builder = builder::Builder { on_close: emit_on_window_close, ..Default::default() };
-    let root = builder.build(plan)?;
+pub fn compile(plan: &LogicalPlan, terms: ViewTerms) -> Result<ViewPlan, QueryError> {
+    let mut builder = builder::Builder {
+        on_close: terms.emit_on_window_close,
+        ttl_us: terms.ttl_ms.map(|ms| ms.saturating_mul(1000)),
+        ..Default::default()
+    };
+    let root = builder.input(plan)?;
     output::finish(builder, root)
 }
 

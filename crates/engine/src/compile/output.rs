@@ -16,6 +16,12 @@ pub fn finish(mut builder: Builder, root: Built) -> Result<ViewPlan, QueryError>
     if builder.reads.is_empty() {
         return Err(QueryError::unsupported("a continuous query reads a stream or a view: FROM is missing"));
     }
+    if builder.ttl_us.is_some() && !builder.bounded {
+        return Err(QueryError::invalid(
+            "ttl is how long rows stay that only come, and this query keeps none: it reads views that update their \
+             rows, streams of changes, or sessions, which end by themselves. Leave ttl out",
+        ));
+    }
     let mut stored: Vec<Column> = Vec::new();
     for field in root.schema.fields() {
         if stored.iter().any(|c| c.name == *field.name()) {

@@ -102,6 +102,7 @@ pub fn window(builder: &mut Builder, node: &WindowNode) -> Result<Built, QueryEr
     if SessionEdge::of(functions[0]).is_some() {
         return session(builder, &built, node, &functions);
     }
+    builder.bound(&mut built);
     let first = &functions[0].params;
     let same = |f: &&WindowFunction| {
         f.params.partition_by == first.partition_by && f.params.order_by == first.order_by

@@ -16,6 +16,7 @@ use super::lookup::Lookup;
 use super::origin::{Edge, Window};
 use super::over::OverPlan;
 use super::session::SessionPlan;
+use super::ttl::TtlPlan;
 
 /// A view, compiled.
 #[derive(Debug)]
@@ -112,6 +113,8 @@ pub enum Operator {
     Session(Box<SessionPlan>),
     /// Rows wait until their window is closed.
     Hold(HoldPlan),
+    /// Rows stay for a while.
+    Ttl(TtlPlan),
 }
 
 /// A stateless step: a batch in, a batch out.

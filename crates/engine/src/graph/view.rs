@@ -16,6 +16,7 @@ use super::tail::Tail;
 use crate::compile::{Edge, How, Node, Operator, ViewPlan, Window};
 use crate::operators::{
     AggregateState, ChangelogState, Delta, Epoch, HoldState, JoinState, OverState, SessionState, StepRunner,
+    TtlState,
 };
 use crate::stats::OperatorStats;
 
@@ -60,6 +61,7 @@ enum OperatorRunner {
     Over(Box<OverState>),
     Session(Box<SessionState>),
     Hold(Box<HoldState>),
+    Ttl(Box<TtlState>),
 }
 
 impl View {
@@ -173,6 +175,7 @@ impl View {
                 OperatorRunner::Over(over) => over.run(commit, epoch, next())?,
                 OperatorRunner::Session(session) => session.run(commit, epoch, next())?,
                 OperatorRunner::Hold(hold) => hold.run(commit, epoch, next())?.into_iter().collect(),
+                OperatorRunner::Ttl(ttl) => ttl.run(commit, epoch, next())?,
             };
             out.retain(|delta| delta.len() > 0);
             let rows_out = rows_of(&out);
@@ -223,6 +226,7 @@ impl View {
                 OperatorRunner::Over(over) => over.window().map(edge),
                 OperatorRunner::Session(session) => session.edge(),
                 OperatorRunner::Hold(hold) => Some(hold.edge()),
+                OperatorRunner::Ttl(ttl) => Some(ttl.edge()),
                 _ => None,
             }
         };
@@ -252,6 +256,7 @@ impl NodeRunner {
                 OperatorRunner::Session(Box::new(SessionState::open(*plan, store, name)?))
             }
             Operator::Hold(plan) => OperatorRunner::Hold(Box::new(HoldState::open(plan, store, name)?)),
+            Operator::Ttl(plan) => OperatorRunner::Ttl(Box::new(TtlState::open(plan, store, name)?)),
             Operator::Over(plan) => OperatorRunner::Over(Box::new(OverState::open(*plan, store, name)?)),
         };
         Ok(Self { operator, inputs: node.inputs })

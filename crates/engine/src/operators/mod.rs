@@ -18,6 +18,7 @@ mod over;
 mod session;
 mod states;
 mod steps;
+mod ttl;
 
 use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
 use datafusion::arrow::compute::{not, prep_null_mask_filter};
@@ -33,6 +34,7 @@ pub use over::OverState;
 pub use session::SessionState;
 pub use steps::StepRunner;
 use steps::concat;
+pub use ttl::TtlState;
 
 use crate::compile::{Edge, Window, WindowClock};
 

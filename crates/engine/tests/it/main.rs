@@ -11,4 +11,5 @@ mod processing_time;
 mod queries;
 mod random_queries;
 mod slt;
+mod ttl;
 mod workload;

@@ -96,4 +96,8 @@ fn make_sample() {
             store.checkpoint().unwrap();
         }
     }
+    drop((store, tables, span));
+    // The keyed store allocates its journal ahead: the zeros need not be kept.
+    let journal = std::fs::OpenOptions::new().write(true).open(folder.join("store/0.jnl")).unwrap();
+    journal.set_len(20 << 10).unwrap();
 }

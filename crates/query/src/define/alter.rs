@@ -7,7 +7,7 @@ use super::blocking;
 use crate::plan::plan_continuous;
 use crate::session::Session;
 use crate::sql::{AlterJob, JobChange, ViewOptions};
-use crate::{QueryError, ViewShape};
+use crate::{QueryError, ViewShape, ViewTerms};
 
 /// Makes the change in the catalog; the engine is told afterwards.
 pub async fn alter(session: &Session, alter: AlterJob) -> Result<(), QueryError> {
@@ -31,7 +31,7 @@ pub async fn alter(session: &Session, alter: AlterJob) -> Result<(), QueryError>
         JobChange::Query { query, text, start } => {
             let plan = plan_continuous(session.context(), query).await.map_err(|e| e.at(start))?;
             let jobs = session.platform().jobs()?;
-            let shape = jobs.shape(session.catalog(), &plan, view.emit_on_window_close);
+            let shape = jobs.shape(session.catalog(), &plan, ViewTerms::of(&view));
             let ViewShape { columns, kind, reads } = shape.map_err(|e| e.at(start))?;
             if (&columns, &kind) != (&view.columns, &view.kind) || reads != view.reads {
                 let message = format!(

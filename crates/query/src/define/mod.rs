@@ -15,7 +15,7 @@ use pluvio_foundation::ErrorKind;
 use crate::plan::plan_continuous;
 use crate::session::{Outcome, Session};
 use crate::sql::{Command, CreateView, Parsed};
-use crate::{Platform, QueryError, ViewShape};
+use crate::{Platform, QueryError, ViewShape, ViewTerms};
 
 const RETENTION_BYTES: u64 = 64 << 20;
 /// Most time between two transactions of a sink that does not say otherwise.
@@ -90,7 +90,8 @@ pub(crate) async fn definition(
 async fn view_definition(session: &Session, view: CreateView, sql: &str) -> Result<ViewDef, QueryError> {
     // The query was parsed in place, so the planner's places are the file's.
     let plan = plan_continuous(session.context(), view.query).await.map_err(|e| e.at(view.query_start))?;
-    let shape = session.platform().jobs()?.shape(session.catalog(), &plan, view.emit_on_window_close);
+    let terms = ViewTerms { emit_on_window_close: view.emit_on_window_close, ttl_ms: view.ttl_ms };
+    let shape = session.platform().jobs()?.shape(session.catalog(), &plan, terms);
     let ViewShape { columns, kind, reads } = shape.map_err(|e| e.at(view.query_start))?;
     let options = view.options;
     let def = ViewDef {
@@ -108,6 +109,7 @@ async fn view_definition(session: &Session, view: CreateView, sql: &str) -> Resu
         parallelism: options.parallelism,
         max_drift_ms: options.max_drift_ms,
         unknown_key: options.unknown_key.unwrap_or_default(),
+        ttl_ms: view.ttl_ms,
         sql: sql.to_owned(),
     };
     if let Some(start) = &def.start {

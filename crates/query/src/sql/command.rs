@@ -66,6 +66,8 @@ pub struct CreateView {
     pub options: ViewOptions,
     /// `start`.
     pub start: Option<StartAt>,
+    /// `ttl`, in milliseconds.
+    pub ttl_ms: Option<i64>,
 }
 
 /// COPY table FROM 'file'.

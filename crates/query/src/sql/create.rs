@@ -131,6 +131,10 @@ fn table(parser: &mut Parser<'_>, _: &Text<'_>, name: String) -> Result<Command,
 fn view(parser: &mut Parser<'_>, text: &Text<'_>, name: String) -> Result<Command, QueryError> {
     let mut options = Options::parse(parser)?;
     let start = options.value("start", start_at)?;
+    let ttl_ms = duration(&mut options, "ttl")?;
+    if ttl_ms == Some(0) {
+        return Err(QueryError::invalid("ttl is a time that rows stay, such as '1 day'"));
+    }
     let view_options = view_options(&mut options)?;
     options.finish()?;
     parser.expect_keyword(Keyword::AS)?;
@@ -148,6 +152,7 @@ fn view(parser: &mut Parser<'_>, text: &Text<'_>, name: String) -> Result<Comman
         emit_on_window_close,
         options: view_options,
         start,
+        ttl_ms,
     }))
 }
 

@@ -225,6 +225,7 @@ mod tests {
             parallelism: None,
             max_drift_ms: None,
             unknown_key: pluvio_catalog::UnknownKey::Drop,
+            ttl_ms: None,
             sql: String::new(),
         }
     }

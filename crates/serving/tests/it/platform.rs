@@ -13,6 +13,7 @@ use pluvio_keytables::{SpanRetention, Store, StoreOptions};
 use pluvio_query::functions::Functions;
 use pluvio_query::{
     EpochStatus, JobStatus, Jobs, Outcome, Platform, PlatformOptions, Progress, QueryError, ViewShape,
+    ViewTerms,
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -87,14 +88,14 @@ impl Fixture {
 }
 
 impl Jobs for Remembered {
-    fn shape(&self, _: &Catalog, plan: &LogicalPlan, closes: bool) -> Result<ViewShape, QueryError> {
+    fn shape(&self, _: &Catalog, plan: &LogicalPlan, terms: ViewTerms) -> Result<ViewShape, QueryError> {
         let column = |field: &Arc<Field>| Column {
             name: field.name().clone(),
             data_type: field.data_type().clone(),
             nullable: true,
         };
         let columns = plan.schema().fields().iter().map(column).collect();
-        let grouped = plan.display_indent().to_string().contains("Aggregate") && !closes;
+        let grouped = plan.display_indent().to_string().contains("Aggregate") && !terms.emit_on_window_close;
         let kind =
             if grouped { ViewKind::Keyed { key: vec![0] } } else { ViewKind::Append { time_column: None } };
         Ok(ViewShape { columns, kind, reads: Vec::new() })
