@@ -11,6 +11,7 @@
 mod config;
 mod error;
 mod load;
+mod memory;
 mod options;
 mod show;
 mod suggest;

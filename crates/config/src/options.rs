@@ -10,6 +10,7 @@ use pluvio_foundation::limits;
 
 use crate::config::{Config, KafkaAuth, LogLevel, Role};
 use crate::error::ConfigError;
+use crate::memory;
 use crate::units::{parse_bytes, parse_duration_ms};
 
 /// What an option's value looks like.
@@ -219,10 +220,14 @@ const OPTIONS: &[OptionDef] = &[
     },
     OptionDef {
         name: "memory_tables_bytes",
-        default: "256 MiB",
+        default: "auto",
         shape: Shape::Bytes,
-        meaning: "Memory for the hot rows of real-time tables and job state; what does not fit is read back from disk.",
-        set: |config, text| bytes(text, MIB..=1 << 44).map(|value| config.memory_tables_bytes = value),
+        meaning: "Memory for the hot rows of real-time tables and job state; what does not fit is read back from disk. 'auto' is an eighth of the memory there is, 256 MiB at least.",
+        set: |config, text| {
+            let value = if text == "auto" { memory::auto() } else { bytes(text, MIB..=1 << 44)? };
+            config.memory_tables_bytes = value;
+            Ok(())
+        },
     },
     OptionDef {
         name: "memory_log_tail_bytes",

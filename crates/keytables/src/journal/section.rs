@@ -129,7 +129,8 @@ fn decode_section<'a>(fields: &mut Fields<'a>) -> Option<Section<'a>> {
         6 => Section::Hold { span: fields.u32()?, holder: fields.text()?, after_tag: Some(fields.u64()?) },
         7 => Section::Hold { span: fields.u32()?, holder: fields.text()?, after_tag: None },
         8 => {
-            (fields.u32()?, fields.u64()?);
+            fields.u32()?;
+            fields.u64()?;
             Section::RowsAfter
         }
         9 => Section::Rows { table: fields.u32()?, rows: fields.u64()? },
