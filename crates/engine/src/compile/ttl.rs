@@ -9,7 +9,7 @@ use super::plan::Operator;
 
 /// Rows go in so many slices of their time.
 const SLICES: i64 = 64;
-const SLICE_US_MIN: i64 = 1_000;
+const SLICE_US_MIN: i64 = 50_000;
 
 /// Rows that stay for a while.
 #[derive(Debug)]

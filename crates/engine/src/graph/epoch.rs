@@ -13,7 +13,7 @@ use super::record::{self, ViewRecord, record_name};
 use super::source::{Source, Taken};
 use super::view::View;
 use super::{GraphSpec, dead_letters_name};
-use crate::compile::{Edge, ViewPlan, WindowClock};
+use crate::compile::ViewPlan;
 use crate::operators::{Bounds, Delta, Epoch};
 
 /// Bytes of dead letters a graph keeps.
@@ -202,12 +202,11 @@ impl Pipeline {
         with_time.map(|(_, watermark)| *watermark).min().flatten()
     }
 
-    /// The instant of processing at `now_us`, if a stream or an operator wants to
-    /// know; it never goes back.
+    /// The instant of processing at `now_us`, if a stream or a view wants to know; it
+    /// never goes back.
     fn instant_us(&self, now_us: i64) -> Option<i64> {
-        let by_clock = |edge: Edge| edge.clock == Some(WindowClock::Processing);
         let wanted = self.sources.iter().any(|source| source.stream().processing_time.is_some())
-            || self.views.iter().any(|view| view.edges().any(by_clock));
+            || self.views.iter().any(View::has_ttl);
         let before = self.records.iter().filter_map(|record| record.processed_us).max();
         wanted.then(|| now_us.max(before.unwrap_or(i64::MIN)))
     }

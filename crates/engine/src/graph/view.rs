@@ -216,7 +216,12 @@ impl View {
         })
     }
 
-    /// The windows whose end matters to it.
+    /// Whether its rows go by the clock.
+    pub fn has_ttl(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(node.operator, OperatorRunner::Ttl(_)))
+    }
+
+    /// The windows whose end matters to it now.
     pub fn edges(&self) -> impl Iterator<Item = Edge> {
         let edge = |window: Window| window.edge;
         let of = move |node: &NodeRunner| -> Option<Edge> {
@@ -226,7 +231,7 @@ impl View {
                 OperatorRunner::Over(over) => over.window().map(edge),
                 OperatorRunner::Session(session) => session.edge(),
                 OperatorRunner::Hold(hold) => Some(hold.edge()),
-                OperatorRunner::Ttl(ttl) => Some(ttl.edge()),
+                OperatorRunner::Ttl(ttl) => ttl.edge(),
                 _ => None,
             }
         };

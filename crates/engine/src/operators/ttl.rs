@@ -32,9 +32,9 @@ impl TtlState {
         Ok(Self { plan, rows })
     }
 
-    /// When slices go.
-    pub fn edge(&self) -> Edge {
-        self.plan.edge
+    /// When slices go, if there are any.
+    pub fn edge(&self) -> Option<Edge> {
+        (!self.rows.is_empty()).then_some(self.plan.edge)
     }
 
     /// The rows that come, and those whose time is over, taken back.
