@@ -6,6 +6,7 @@ Nothing here waits for a fixed time: `until` asks again and again until the answ
 import collections
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -41,15 +42,18 @@ def environment():
 
 
 def free_ports(count):
-    """Ports that nobody listens on at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports that nobody listens on, below those that the system gives to outgoing connections: one of these could take a
+    port between two starts of a server."""
+    found = set()
+    while len(found) < count:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as each:
+            try:
+                each.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.add(port)
+    return list(found)
 
 
 def until(what, ask, seconds=30.0, pause=0.05):
