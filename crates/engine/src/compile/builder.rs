@@ -39,8 +39,6 @@ pub struct Builder {
     pub waits: bool,
     /// How long rows stay that only come, in microseconds.
     pub ttl_us: Option<i64>,
-    /// Some rows stay no longer.
-    pub bounded: bool,
 }
 
 /// A node and what is known of its rows.

@@ -9,14 +9,15 @@ use super::Emission;
 use super::builder::{Builder, Built, Identity, storable};
 use super::join::loose;
 use super::origin::{Origin, Window};
-use super::plan::{HoldPlan, How, Operator, Output, Step, ViewPlan};
+use super::plan::{HoldPlan, How, Node, Operator, Output, Step, ViewPlan};
 
 /// The finished view.
 pub fn finish(mut builder: Builder, root: Built) -> Result<ViewPlan, QueryError> {
     if builder.reads.is_empty() {
         return Err(QueryError::unsupported("a continuous query reads a stream or a view: FROM is missing"));
     }
-    if builder.ttl_us.is_some() && !builder.bounded {
+    let bounds = |node: &Node| matches!(node.operator, Operator::Ttl(_));
+    if builder.ttl_us.is_some() && !builder.nodes.iter().any(bounds) {
         return Err(QueryError::invalid(
             "ttl is how long rows stay that only come, and this query keeps none: it reads views that update their \
              rows, streams of changes, or sessions, which end by themselves. Leave ttl out",

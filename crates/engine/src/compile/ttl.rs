@@ -62,7 +62,6 @@ impl Builder {
         built.node = self.add(Operator::Ttl(plan), vec![built.node]);
         built.appends = false;
         built.guarded = false;
-        self.bounded = true;
         // Windows are not closed: their rows go when their time is over.
         for origin in &mut built.origins {
             *origin = match *origin {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -74,6 +75,19 @@ impl TestPlatform {
         let mut rows: Vec<String> = rows.into_iter().map(|row| row.join(" | ")).collect();
         rows.sort();
         rows
+    }
+
+    /// Asks until a query gives these rows: for what comes by the clock alone.
+    pub async fn until(&self, sql: &str, expected: &[&str]) {
+        let started = Instant::now();
+        loop {
+            let rows = self.rows(sql).await;
+            if rows == expected {
+                return;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "{sql} gives {rows:?}, not {expected:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Ends the jobs and lets go of the stores, as they are.

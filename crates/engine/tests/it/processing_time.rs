@@ -1,21 +1,6 @@
 //! Windows of processing time: closed by the clock, whatever comes.
 
-use std::time::{Duration, Instant};
-
 use crate::platform::{EAGER, TestPlatform};
-
-/// Looks until a query gives these rows.
-async fn until(platform: &TestPlatform, sql: &str, expected: &[&str]) {
-    let started = Instant::now();
-    loop {
-        let rows = platform.rows(sql).await;
-        if rows == expected {
-            return;
-        }
-        assert!(started.elapsed() < Duration::from_secs(20), "{sql} gives {rows:?}, not {expected:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clock_closes_windows() {
@@ -40,7 +25,7 @@ async fn the_clock_closes_windows() {
         let expected = [format!("ann | {}", 2 * round), format!("bo | {round}")];
         let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
         for view in ["tumbled", "sessions"] {
-            until(&platform, &format!("SELECT who, sum(n) FROM {view} GROUP BY who"), &expected).await;
+            platform.until(&format!("SELECT who, sum(n) FROM {view} GROUP BY who"), &expected).await;
         }
         if round == 2 {
             platform.stop().await;

@@ -29,19 +29,6 @@ async fn made(platform: &TestPlatform, ttl: &str) {
     }
 }
 
-/// Looks until a query gives these rows.
-async fn until(platform: &TestPlatform, sql: &str, expected: &[&str]) {
-    let started = Instant::now();
-    loop {
-        let rows = platform.rows(sql).await;
-        if rows == expected {
-            return;
-        }
-        assert!(started.elapsed() < Duration::from_secs(30), "{sql} gives {rows:?}, not {expected:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// Rows come, go by the clock alone, and come again; across a restart, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_kept_goes_with_its_rows() {
@@ -70,13 +57,13 @@ async fn what_was_kept_goes_with_its_rows() {
             platform = TestPlatform::open(folder.path(), EAGER).await;
         }
         for (name, _) in VIEWS.iter().filter(|(name, _)| *name != "whole") {
-            until(&platform, &format!("SELECT count(*) FROM {name}"), &["0"]).await;
+            platform.until(&format!("SELECT count(*) FROM {name}"), &["0"]).await;
         }
-        until(&platform, "SELECT total FROM whole", &["NULL"]).await;
+        platform.until("SELECT total FROM whole", &["NULL"]).await;
     }
     // Nothing is left behind but the total over no rows at all.
     let kept = "SELECT view, operator, rows FROM pluvio.state WHERE rows > 0 AND view NOT IN ('whole')";
-    until(&platform, kept, &[]).await;
+    platform.until(kept, &[]).await;
     platform.stop().await;
 }
 
@@ -104,6 +91,6 @@ async fn a_view_is_the_batch_over_the_rows_of_its_time() {
         gone += u64::from(count < (round + 1) * 20);
     }
     assert!(seen > 0 && gone > 0, "rows were seen, and others had gone");
-    until(&platform, "SELECT count(*) FROM by_key", &["0"]).await;
+    platform.until("SELECT count(*) FROM by_key", &["0"]).await;
     platform.stop().await;
 }

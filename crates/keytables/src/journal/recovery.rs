@@ -69,8 +69,11 @@ impl FileScan<'_> {
         let length = file.len().map_err(TableError::io(failed, &path))?;
         let head = |magic| read_file_head(&*file, magic).map_err(TableError::io(failed, &path));
         let counts = head(MAGIC)? == Some(self.first);
-        let is_old = || OLD_MAGICS.into_iter().map(head).find(|found| !matches!(found, Ok(None))).transpose();
-        if !counts && is_old()?.flatten() != Some(self.first) {
+        let mut is_known = counts;
+        for magic in OLD_MAGICS {
+            is_known = is_known || head(magic)? == Some(self.first);
+        }
+        if !is_known {
             if length > FILE_HEAD_BYTES && frame_follows(&*file, &path, 0, length, FRAME_BYTES_MAX)? {
                 return Err(corrupt(&path, 0, "the file's head is damaged"));
             }

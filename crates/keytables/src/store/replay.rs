@@ -105,9 +105,10 @@ impl<'a> Replay<'a> {
         if let Some(last) = self.held.take() {
             self.set(&last, true)?;
         }
-        for table in self.tables.values().filter(|table| !self.counted.contains(&table.id)) {
-            let stored = count(&table.cold.view()?)?;
-            table.hot.write().cold_rows = stored;
+        for table in self.tables.values() {
+            if !self.counted.contains(&table.id) {
+                self.scan(table)?;
+            }
         }
         Ok((self.meta_changes, self.changed))
     }

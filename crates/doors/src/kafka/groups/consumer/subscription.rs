@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use pluvio_foundation::hash::stable_hash;
 use regex::{Regex, RegexBuilder};
 
 use super::{Refusal, TopicId, refuse};
@@ -109,15 +110,16 @@ impl Resolved {
         resolved
     }
 
-    /// FNV-1a, as it is stored. The identifiers are random, so nobody can choose
-    /// topics with the same digest.
+    /// As it is stored. The identifiers are random, so nobody can choose topics with
+    /// the same digest.
     fn digested(&self) -> u64 {
-        let step = |digest: u64, byte: &u8| (digest ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        let of = |digest, (name, id): (&String, &TopicId)| {
-            let count = self.counts.get(id).copied().unwrap_or(0).to_be_bytes();
-            name.as_bytes().iter().chain(id).chain(&count).fold(digest, step)
-        };
-        self.topics.iter().fold(0xcbf2_9ce4_8422_2325, of)
+        let mut bytes = Vec::new();
+        for (name, id) in &self.topics {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(id);
+            bytes.extend_from_slice(&self.counts.get(id).copied().unwrap_or(0).to_be_bytes());
+        }
+        stable_hash(&bytes)
     }
 
     fn add(&mut self, name: &str, topics: &dyn Topics) -> Option<TopicId> {
