@@ -59,7 +59,9 @@ fn run(seed: u64, steps: u64, options: StoreOptions) {
                 kept.clear();
                 drop(store);
                 store = open_real(folder.path(), options.clone());
-                assert_eq!(store.committed_seq(), seq, "{context}");
+                // A store that is left open may have begun a checkpoint, with a frame of its own, meanwhile.
+                let opened = store.committed_seq();
+                assert!(opened == seq || opened > seq && !closed, "{context}: {opened} after {seq}");
                 tables = create_all(&store);
                 if below(&random, 3) == 0 {
                     store.load().unwrap();
