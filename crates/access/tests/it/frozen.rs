@@ -11,7 +11,7 @@ use pluvio_wire_kafka::sasl::Hash;
 use crate::store::{acl, all, quota, set};
 
 fn sample() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/formats/v1/access")
+    PathBuf::from("../../tests/formats/v1/access")
 }
 
 fn fill(folder: &Path) {

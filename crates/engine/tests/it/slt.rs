@@ -115,7 +115,7 @@ fn is_query(sql: &str) -> bool {
 }
 
 fn files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql");
+    let folder = Path::new("../../tests/sql");
     let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     let wanted = std::env::var("PLUVIO_SLT").unwrap_or_default();
     let is_one = |path: &PathBuf| {

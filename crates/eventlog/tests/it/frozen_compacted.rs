@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn sample() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/formats/v2/eventlog-compacted")
+    PathBuf::from("../../tests/formats/v2/eventlog-compacted")
 }
 
 fn config() -> TopicConfig {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 mod stored_files;
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/stored_files")
+    PathBuf::from("../../fuzz/corpus/stored_files")
 }
 
 #[test]

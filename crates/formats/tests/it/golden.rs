@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use pluvio_formats::{Decoded, encode_json};
 
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+    PathBuf::from("tests/golden").join(name)
 }
 
 pub fn text(name: &str) -> String {

@@ -11,7 +11,7 @@ use pluvio_keytables::SpanRetention;
 use crate::rows::*;
 
 fn sample(version: u32) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/formats/v{version}/keytables"))
+    PathBuf::from(format!("../../tests/formats/v{version}/keytables"))
 }
 
 /// Copies the files; folders without any are not kept in the repository.

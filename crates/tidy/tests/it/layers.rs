@@ -50,7 +50,7 @@ const QUERY_ENGINE_USERS: &[&str] = &["query", "engine", "lake", "serving"];
 const QUERY_ENGINE_CRATES: &[&str] = &["datafusion", "deltalake"];
 
 fn workspace() -> Metadata {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+    let manifest = "../../Cargo.toml";
     MetadataCommand::new().manifest_path(manifest).no_deps().exec().unwrap()
 }
 

@@ -19,7 +19,7 @@ mod requests;
 mod responses;
 
 fn folder(target: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target)
+    PathBuf::from("../../fuzz/corpus").join(target)
 }
 
 fn run(target: &str, check: fn(&[u8])) {

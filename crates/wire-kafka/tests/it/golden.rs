@@ -7,7 +7,7 @@ use pluvio_wire_kafka::Compression;
 use pluvio_wire_kafka::records::{for_each_record, parse_header, set_base_offset, validate_produced};
 
 pub fn stored(client: &str, codec: &str) -> Vec<u8> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/wire/kafka");
+    let root = PathBuf::from("../../tests/wire/kafka");
     std::fs::read(root.join(format!("batch-{client}-{codec}.bin"))).unwrap()
 }
 
