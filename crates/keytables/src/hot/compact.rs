@@ -12,7 +12,7 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use super::bits::Bits;
 use super::chunk::{Chunk, owned};
 use super::index::location;
-use super::{Hot, Rows};
+use super::{Hot, Origin, Rows};
 use crate::codec::row::RowLayout;
 use crate::error::{Result, TableError};
 use crate::options::CHUNK_ROWS_MAX;
@@ -93,14 +93,18 @@ impl Hot {
             merge.sources.iter().map(|slot| self.rows[*slot].touched.load(super::Ordering::Relaxed));
         let touched = touched.max().unwrap_or(0);
         let merged = Arc::new(merge.merged);
-        let target = self.place(Arc::clone(&merged), false);
+        let target = self.place(Arc::clone(&merged), Origin::Stored);
         let mut next = 0;
         let mut dirty = Bits::new(merged.rows(), false);
+        let mut new = Bits::new(merged.rows(), false);
         for (slot, live) in merge.sources.iter().zip(&merge.lives) {
             let start = next;
             for row in live.ones() {
                 if self.rows[*slot].dirty.get(row) {
                     dirty.set(next);
+                }
+                if self.rows[*slot].new.get(row) {
+                    new.set(next);
                 }
                 next += 1;
             }
@@ -113,6 +117,7 @@ impl Hot {
         let rows = &mut self.rows[target];
         rows.dirty_count = dirty.count();
         rows.dirty = dirty;
+        rows.new = new;
         rows.touched.store(touched, super::Ordering::Relaxed);
     }
 }

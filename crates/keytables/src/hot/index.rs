@@ -103,9 +103,9 @@ impl Index {
         found
     }
 
-    /// Points the keys of the chunk in `slot` to it; `replaced` hears of every
-    /// location that is no longer its key's.
-    pub(crate) fn insert(&mut self, slots: &Slots, slot: usize, mut replaced: impl FnMut(Location)) {
+    /// Points the keys of the chunk in `slot` to it; `replaced` hears of every row of
+    /// it whose key was elsewhere, and of that location.
+    pub(crate) fn insert(&mut self, slots: &Slots, slot: usize, mut replaced: impl FnMut(usize, Location)) {
         let Some(chunk) = slots[slot].as_ref() else { return };
         let keys = &chunk.keys;
         with_key_form!(keys, |values| {
@@ -122,7 +122,7 @@ impl Index {
                     self.table.insert(hash, here, &views, |at| views.same(at, values, row))
                 };
                 if let Some(before) = before {
-                    replaced(before);
+                    replaced(row, before);
                 }
             }
         });

@@ -9,7 +9,9 @@
 //! Invariants: a key is in the index exactly if one live row has it; a row is
 //! dirty only while it lives and its newest value is not yet in the keyed store;
 //! a key in neither the index nor `deleted` / `deleting` has in the keyed store
-//! exactly the value it has in the table.
+//! exactly the value it has in the table; a new row is dirty, and once `deleted` and
+//! `deleting` are settled the keyed store does not have its key, so that it can be
+//! deleted without a word to the keyed store.
 
 pub(crate) mod bits;
 pub(crate) mod chunk;
@@ -36,7 +38,19 @@ use keys::Keys;
 use crate::codec::key::EncodedKeys;
 
 /// Encoded keys that were deleted.
-pub(crate) type KeySet = HashSet<Box<[u8]>>;
+pub(crate) type KeySet = HashSet<Box<[u8]>, ahash::RandomState>;
+
+/// Where rows come from that are put into memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A commit, to a table without rows that are only in the keyed store: a key
+    /// that is not in memory is nowhere.
+    New,
+    /// A commit or the journal: the keyed store may have an older row of the key.
+    Changed,
+    /// The keyed store.
+    Stored,
+}
 
 /// The rows of a chunk: which live and which are dirty.
 #[derive(Debug, Default)]
@@ -49,32 +63,38 @@ pub(crate) struct Rows {
     pub(crate) dirty: Bits,
     /// How many are dirty.
     pub(crate) dirty_count: usize,
+    /// Dirty rows whose key the keyed store does not have.
+    pub(crate) new: Bits,
     /// When a lookup last found a row here, by the table's own count.
     pub(crate) touched: AtomicU64,
 }
 
 impl Rows {
-    fn new(rows: usize, dirty: bool) -> Self {
+    fn new(rows: usize, origin: Origin) -> Self {
+        let dirty = origin != Origin::Stored;
         Self {
             live: Arc::new(Bits::new(rows, true)),
             live_count: rows,
             dirty: Bits::new(rows, dirty),
             dirty_count: if dirty { rows } else { 0 },
+            new: Bits::new(rows, origin == Origin::New),
             touched: AtomicU64::new(0),
         }
     }
 
-    fn kill(&mut self, row: usize) {
+    /// Lets go of a row; whether it was new.
+    fn kill(&mut self, row: usize) -> bool {
         if Arc::make_mut(&mut self.live).clear(row) {
             self.live_count -= 1;
         }
         if self.dirty.clear(row) {
             self.dirty_count -= 1;
         }
+        self.new.clear(row)
     }
 
     fn bytes(&self) -> usize {
-        self.live.bytes() + self.dirty.bytes()
+        self.live.bytes() + self.dirty.bytes() + self.new.bytes()
     }
 }
 
@@ -128,13 +148,15 @@ impl Hot {
 
     /// Adds a chunk whose rows replace those of the same keys; of several rows
     /// with one key the last stays.
-    pub(crate) fn upsert(&mut self, chunk: Arc<Chunk>, dirty: bool) {
-        let slot = self.place(chunk, dirty);
+    pub(crate) fn upsert(&mut self, chunk: Arc<Chunk>, origin: Origin) {
+        let slot = self.place(chunk, origin);
         let rows = &mut self.rows;
         let mut touched = Vec::new();
-        self.index.insert(&self.slots, slot, |old| {
+        self.index.insert(&self.slots, slot, |row, old| {
             let of = slot_of(old);
-            rows[of].kill(row_of(old));
+            if !rows[of].kill(row_of(old)) {
+                rows[slot].new.clear(row);
+            }
             if rows[of].live_count == 0 && of != slot {
                 touched.push(of);
             }
@@ -147,7 +169,7 @@ impl Hot {
     /// Adds rows that were only in the keyed store.
     pub(crate) fn adopt(&mut self, chunk: Arc<Chunk>) {
         self.cold_rows = self.cold_rows.saturating_sub(chunk.rows() as u64);
-        self.upsert(chunk, false);
+        self.upsert(chunk, Origin::Stored);
     }
 
     /// Removes keys. `encoded` are the same keys as `probe`.
@@ -158,9 +180,12 @@ impl Hot {
         let mut emptied = Vec::new();
         self.index.remove(&self.slots, probe, |row, at| {
             let of = slot_of(at);
-            rows[of].kill(row_of(at));
+            let new = rows[of].kill(row_of(at));
             if rows[of].live_count == 0 {
                 emptied.push(of);
+            }
+            if new {
+                return;
             }
             let key = encoded.get(row);
             if deleted.insert(key.into()) {
@@ -203,6 +228,7 @@ impl Hot {
                 let clean = Bits::new(chunk.rows(), false);
                 changed.push((Arc::clone(chunk), std::mem::replace(&mut rows.dirty, clean)));
                 rows.dirty_count = 0;
+                rows.new = Bits::new(chunk.rows(), false);
             }
         }
         self.deleting = std::mem::take(&mut self.deleted);
@@ -240,8 +266,8 @@ impl Hot {
     }
 
     /// Puts a chunk into a free slot, with its groups, outside the index of keys.
-    fn place(&mut self, chunk: Arc<Chunk>, dirty: bool) -> usize {
-        let rows = Rows::new(chunk.rows(), dirty);
+    fn place(&mut self, chunk: Arc<Chunk>, origin: Origin) -> usize {
+        let rows = Rows::new(chunk.rows(), origin);
         rows.touched.store(self.uses.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.chunk_bytes += chunk.bytes + rows.bytes();
         let slot = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());

@@ -241,6 +241,41 @@ mod tests {
         assert_eq!((table.len(), store.inner.journal_bytes.load(Ordering::Relaxed)), (100_000, 0));
     }
 
+    /// What came and went between two checkpoints is no work for the second; what a
+    /// checkpoint has in hand, or replaced something stored, is.
+    #[test]
+    fn rows_that_came_and_went_are_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let table = store.create_table("t", rows(0..0, "").schema(), &[0]).unwrap();
+        let change = |set: std::ops::Range<i64>, gone: std::ops::Range<i64>| {
+            let mut commit = store.begin();
+            commit.upsert(&table, rows(set, "a"));
+            commit.delete(&table, rows(gone, "").project(&[0]).unwrap());
+            commit.commit().unwrap();
+        };
+        let deleted = || table.hot.read().deleted.len();
+        change(0..100, 10..100);
+        assert_eq!(deleted(), 0);
+        store.checkpoint().unwrap();
+        change(5..20, 0..15);
+        assert_eq!(deleted(), 10);
+        change(0..3, 0..2);
+        let job = store.inner.begin_job().unwrap().unwrap();
+        change(30..40, 2..35);
+        assert_eq!((job.tables[0].deleted.len(), deleted()), (10, 6));
+        *store.inner.running.lock() = Some(job);
+        store.checkpoint().unwrap();
+        let left = |store: &Store| {
+            let table = store.table("t").unwrap();
+            let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100));
+            (table.len(), table.lookup(&[keys], Some(&[])).unwrap().found.true_count())
+        };
+        assert_eq!(left(&store), (5, 5));
+        drop((table, store));
+        assert_eq!(left(&open(folder.path())), (5, 5));
+    }
+
     /// A crash after a checkpoint has written rows and before it has set the mark,
     /// with most of the table not in memory, and a commit that nothing has counted.
     #[test]

@@ -12,7 +12,7 @@ use super::resolve::{Effect, effects};
 use super::{CommitState, Inner};
 use crate::cold;
 use crate::error::{Result, TableError};
-use crate::hot::Hot;
+use crate::hot::{Hot, Origin};
 use crate::journal::section::{Section, SpanEnd};
 use crate::options::CHUNK_ROWS_MAX;
 use crate::span::segment::{Place, Record};
@@ -172,7 +172,10 @@ impl Inner {
     ) {
         let _exclusive = self.publish.write();
         for ((table, change), effect) in changes.into_iter().zip(effects) {
-            apply(&mut table.hot.write(), change, &effect);
+            let mut hot = table.hot.write();
+            let origin = if hot.cold_rows == 0 { Origin::New } else { Origin::Changed };
+            apply(&mut hot, change, &effect, origin);
+            drop(hot);
             table.version.store(seq, Ordering::Release);
             state.changed.insert(table.id, table);
         }
@@ -234,10 +237,10 @@ fn check_tags(span: &Span, records: &[Record]) -> Result<()> {
 }
 
 /// Changes a table's memory.
-pub(super) fn apply(hot: &mut Hot, change: Change, effect: &Effect) {
+pub(super) fn apply(hot: &mut Hot, change: Change, effect: &Effect, origin: Origin) {
     hot.leave_cold(effect.cold, &effect.cold_deleted);
     match change {
-        Change::Upsert(chunks) => chunks.into_iter().for_each(|chunk| hot.upsert(chunk, true)),
+        Change::Upsert(chunks) => chunks.into_iter().for_each(|chunk| hot.upsert(chunk, origin)),
         Change::Delete { probe, encoded } => hot.delete(&probe, &encoded),
     }
 }

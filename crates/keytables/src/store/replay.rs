@@ -23,6 +23,7 @@ use super::resolve::{Effect, effect};
 use crate::block;
 use crate::cold::{self, ColdView, Meta};
 use crate::error::{Result, TableError};
+use crate::hot::Origin;
 use crate::journal::recovery::Frame;
 use crate::journal::section::{Section, SpanEnd, decode_body};
 use crate::table::KeyTable;
@@ -83,7 +84,7 @@ impl<'a> Replay<'a> {
                     let change = change(found, block, is_upsert)?;
                     let effect =
                         if looked_for { effect(found, &change)? } else { Effect::of_replay(&change) };
-                    apply(&mut found.hot.write(), change, &effect);
+                    apply(&mut found.hot.write(), change, &effect, Origin::Changed);
                     found.version.store(frame.seq, Ordering::Release);
                     touched.insert(table, Arc::clone(found));
                 }
