@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use pluvio_catalog::{StartAt, StreamDef, ViewDef};
 use pluvio_keytables::{Commit, Span, SpanRetention, Store};
-use pluvio_query::source::with_processing_time;
 use pluvio_query::{EpochStatus, QueryError, dead_letters};
 
 use super::intake::{self, Intake};
-use super::outputs::{DeadLetter, Outputs, Place, dead_letter_rows, row_text};
+use super::outputs::{DeadLetter, Outputs, dead_letter_rows, row_text};
 use super::record::{self, ViewRecord, record_name};
-use super::source::{Source, Taken};
-use super::view::View;
+use super::source::Source;
+use super::taking::Taking;
+use super::view::{ReadRunner, View};
 use super::{GraphSpec, dead_letters_name};
 use crate::compile::ViewPlan;
 use crate::operators::{Bounds, Delta, Epoch};
@@ -36,14 +36,9 @@ pub struct Pipeline {
     newcomers: Vec<bool>,
     dead_letters: Arc<Span>,
     /// How far the event time of one stream may be ahead of another's.
-    max_drift_us: Option<i64>,
-}
-
-/// Most of what an epoch takes from each way through a stream.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    pub rows: usize,
-    pub bytes: usize,
+    pub max_drift_us: Option<i64>,
+    /// A lookup asks one of these views.
+    pub asks_itself: bool,
 }
 
 /// What an epoch did.
@@ -56,16 +51,6 @@ pub struct Done {
     pub active: Vec<(usize, usize)>,
     intakes: Vec<Intake>,
     records: Vec<ViewRecord>,
-}
-
-/// What the streams gave to an epoch.
-struct Taking {
-    outputs: Outputs,
-    intakes: Vec<Intake>,
-    events: u64,
-    bytes: u64,
-    appended: Vec<(i64, u32)>,
-    active: Vec<(usize, usize)>,
 }
 
 impl Pipeline {
@@ -127,6 +112,7 @@ impl Pipeline {
         Ok(Self {
             name: spec.name.clone(),
             sources,
+            asks_itself: asks_itself(&views),
             views,
             epoch: records.iter().map(|record| record.epoch).max().unwrap_or(0),
             records,
@@ -204,7 +190,7 @@ impl Pipeline {
 
     /// The instant of processing at `now_us`, if a stream or a view wants to know; it
     /// never goes back.
-    fn instant_us(&self, now_us: i64) -> Option<i64> {
+    pub fn instant_us(&self, now_us: i64) -> Option<i64> {
         let wanted = self.sources.iter().any(|source| source.stream().processing_time.is_some())
             || self.views.iter().any(View::has_ttl);
         let before = self.records.iter().filter_map(|record| record.processed_us).max();
@@ -218,17 +204,16 @@ impl Pipeline {
         Epoch { number, is_first: self.newcomers[view], event, processing, ..Epoch::default() }
     }
 
-    /// Runs an epoch up to its commit, which the caller makes.
+    /// Runs an epoch on what was taken, up to its commit, which the caller makes.
     pub fn run(
         &self,
         commit: &mut Commit,
-        limits: Limits,
+        mut taking: Taking,
         now_us: i64,
         monotonic_us: u64,
     ) -> Result<Done, QueryError> {
         let number = self.epoch + 1;
-        let instant_us = self.instant_us(now_us);
-        let mut taking = self.take(limits, instant_us)?;
+        let instant_us = taking.instant_us;
         let mut records = self.records.clone();
         // By the watermark of the epoch before: what belongs to its windows is in
         // the state, and this epoch's rows for them are late.
@@ -257,9 +242,9 @@ impl Pipeline {
             record.rows_in += taking.outputs.rows_in[i];
         }
         let dead_letters = self.write_dead_letters(commit, number, &letters, now_us)?;
-        for intake in &mut taking.intakes {
+        for (intake, before) in taking.intakes.iter_mut().zip(&self.intakes) {
             let source = &self.sources[intake.stream];
-            intake.fresh &= intake.record.cut.is_empty();
+            intake.record.watermark_us = before.record.watermark_us;
             let active = |partition: usize| taking.active.contains(&(intake.stream, partition));
             intake.record.watermark_us = source.watermark_after(&intake.record, monotonic_us, &active);
             for view in &intake.views {
@@ -287,7 +272,7 @@ impl Pipeline {
 
     /// Whether rows go through direct views where events are decoded. Not while
     /// some view begins: what it begins with goes on to others.
-    fn goes_through(&self) -> bool {
+    pub fn goes_through(&self) -> bool {
         !self.newcomers.contains(&true)
     }
 
@@ -345,100 +330,6 @@ impl Pipeline {
         self.sources.iter().for_each(|source| source.hold(&self.name, None));
     }
 
-    /// Reads the streams and runs what needs no state, partitions in parallel.
-    fn take(&self, limits: Limits, instant_us: Option<i64>) -> Result<Taking, QueryError> {
-        let mut taking = Taking {
-            outputs: Outputs::new(&self.views, self.goes_through()),
-            intakes: self.intakes.clone(),
-            events: 0,
-            bytes: 0,
-            appended: Vec::new(),
-            active: Vec::new(),
-        };
-        let (front, behind): (Vec<_>, Vec<_>) =
-            (0..self.intakes.len()).partition(|i| self.intakes[*i].is_in_front(&self.intakes));
-        for (place, is_in_front) in front.iter().map(|i| (*i, true)).chain(behind.iter().map(|i| (*i, false)))
-        {
-            if self.is_ahead(place) {
-                continue;
-            }
-            let stream = self.intakes[place].stream;
-            let until = (!is_in_front).then(|| intake::front(&taking.intakes, stream));
-            self.take_one(&mut taking, place, until.as_deref(), (limits, instant_us))?;
-        }
-        Ok(taking)
-    }
-
-    /// Whether the event time of this way is so far ahead of another's that it
-    /// waits. The other has events to go on with, so that it will not wait for ever.
-    fn is_ahead(&self, place: usize) -> bool {
-        let (Some(drift_us), Some(own_us)) = (self.max_drift_us, self.intakes[place].record.watermark_us)
-        else {
-            return false;
-        };
-        let others = self.intakes.iter().enumerate().filter(|(i, intake)| {
-            *i != place && self.sources[intake.stream].has_time() && intake.waiting(&self.sources) > 0
-        });
-        let slowest = others.map(|(_, intake)| intake.record.watermark_us.unwrap_or(i64::MIN)).min();
-        slowest.is_some_and(|slowest_us| own_us.saturating_sub(slowest_us) > drift_us)
-    }
-
-    fn take_one(
-        &self,
-        taking: &mut Taking,
-        place: usize,
-        until: Option<&[i64]>,
-        (Limits { rows, bytes }, instant_us): (Limits, Option<i64>),
-    ) -> Result<(), QueryError> {
-        let intake = &self.intakes[place];
-        let source = &self.sources[intake.stream];
-        let name = &source.stream().name;
-        let work = |taken: Taken| -> Result<(Outputs, Taken), QueryError> {
-            let mut outputs = Outputs::new(&self.views, self.goes_through());
-            let partition = i32::try_from(taken.partition).unwrap_or(i32::MAX);
-            for piece in &taken.pieces {
-                let place = Place { stream: intake.stream, partition, offsets: &piece.offsets };
-                let rows = piece.rows.clone();
-                let rows = with_processing_time(source.stream(), rows, instant_us.unwrap_or_default())?;
-                for view in intake.views.iter().filter(|_| piece.rows.num_rows() > 0) {
-                    for (read, runner) in self.views[*view].reads.iter().enumerate() {
-                        if !runner.is_stream || runner.name != *name {
-                            continue;
-                        }
-                        if source.stream().has_changes() {
-                            let weights = piece.weights.clone();
-                            outputs.feed_changes((*view, read), Delta { rows: rows.clone(), weights });
-                        } else {
-                            outputs.feed(&self.views, (*view, read), &rows, &place, true);
-                        }
-                    }
-                }
-                outputs.dead_letters.extend(piece.rejected.iter().map(|r| DeadLetter {
-                    stream: intake.stream,
-                    partition: Some(partition),
-                    offset: Some(r.offset),
-                    reason: r.reason.clone(),
-                    value: String::from_utf8_lossy(&r.preview).into_owned(),
-                }));
-            }
-            Ok((outputs, taken))
-        };
-        for (outputs, taken) in source.take(&intake.record.cut, until, (rows, bytes), work)? {
-            taking.outputs.merge(outputs);
-            let record = &mut taking.intakes[place].record;
-            record.cut[taken.partition] = taken.next_offset;
-            taking.active.push((intake.stream, taken.partition));
-            for piece in taken.pieces {
-                let time = &mut record.event_time_us[taken.partition];
-                *time = (*time).max(source.event_time_us(&piece));
-                taking.events += piece.events as u64;
-                taking.bytes += piece.bytes as u64;
-                taking.appended.extend(piece.appended);
-            }
-        }
-        Ok(())
-    }
-
     /// Gives a new view the rows that the views it reads had before this epoch.
     fn catch_up(&self, newcomer: usize, epoch: &mut Epoch, outputs: &mut Outputs) -> Result<(), QueryError> {
         for (_, view) in self.views.iter().enumerate().filter(|(i, _)| !self.newcomers[*i]) {
@@ -485,6 +376,12 @@ impl Pipeline {
         commit.append(&self.dead_letters, epoch, dead_letter_rows(letters, now_us, &streams)?);
         Ok(letters.len() as u64)
     }
+}
+
+/// Whether a lookup of one of the views asks one of them.
+fn asks_itself(views: &[View]) -> bool {
+    let mut asked = views.iter().flat_map(|view| &view.reads).flat_map(ReadRunner::tables);
+    asked.any(|table| views.iter().any(|view| view.name == table))
 }
 
 /// Where a view begins to read a stream.

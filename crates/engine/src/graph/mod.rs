@@ -9,6 +9,7 @@ mod record;
 mod runner;
 mod source;
 mod tail;
+mod taking;
 mod view;
 
 use std::sync::Arc;

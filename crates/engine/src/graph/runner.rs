@@ -16,13 +16,14 @@ use pluvio_query::{EpochStatus, QueryError};
 use tokio::sync::Notify;
 
 use super::GraphSpec;
-use super::epoch::{Done, Limits, Pipeline, put_away_old_records};
+use super::epoch::{Done, Pipeline, put_away_old_records};
 use super::intake;
 use super::record::ViewRecord;
 use super::source::Source;
+use super::taking::{Limits, Taking};
 use super::view::View;
 use crate::compile::ViewPlan;
-use crate::shares::Shares;
+use crate::shares::{Share, Shares};
 use crate::stats::{GraphStats, OperatorStats};
 
 /// How long a failed epoch waits before it is tried again.
@@ -189,6 +190,15 @@ struct Runner {
     committed: Arc<Notify>,
     /// The last epoch was full: it left events that were waiting when it began.
     behind: bool,
+    /// May take for the next epoch while one commits.
+    looks_ahead: bool,
+    ahead: Option<Taken>,
+}
+
+/// What was taken for an epoch, and the share that holds its bytes.
+struct Taken {
+    taking: Taking,
+    share: Share,
 }
 
 impl Runner {
@@ -232,6 +242,8 @@ impl Runner {
             shares: parts.shares,
             committed: parts.committed,
             behind: false,
+            looks_ahead: parts.workers > 1,
+            ahead: None,
         })
     }
 
@@ -359,21 +371,33 @@ impl Runner {
     }
 
     /// Runs and commits an epoch of about so many rows, at least one of each
-    /// partition; returns how many events it took.
+    /// partition; returns how many events it took. Takes for the next one
+    /// meanwhile, if at least as many events are left.
     fn epoch(&mut self, rows: usize) -> Result<u64, QueryError> {
         let started_us = self.clock.monotonic_us();
-        let mut commit = self.store.begin();
-        let share = self.shares.enter();
-        let limits = Limits { rows, bytes: share.bytes() };
-        let mut done = self.pipeline.run(&mut commit, limits, self.clock.now_us(), started_us)?;
-        put_away_old_records(&self.spec, &self.store, &mut commit);
-        let commit_us = self.clock.monotonic_us();
-        self.pipeline.make_durable(&done)?;
-        commit.commit()?;
+        let ahead = self.ahead.take().filter(|ahead| ahead.taking.begins_at(&self.pipeline.intakes));
+        let Taken { taking, share } = match ahead {
+            Some(ahead) => ahead,
+            None => self.take(rows, |limits| self.pipeline.take(limits, self.clock.now_us()))?,
+        };
+        let left = || self.pipeline.waiting().saturating_sub(taking.events);
+        let looks_ahead =
+            self.looks_ahead && self.pipeline.may_take_ahead() && left() >= taking.events.max(1);
+        let behind = looks_ahead.then(|| taking.intakes.clone());
+        let (done, ahead) = std::thread::scope(|scope| {
+            let this = &*self;
+            let ahead = behind.map(|behind| {
+                scope.spawn(move || this.take(rows, |limits| this.pipeline.take_ahead(&behind, limits)))
+            });
+            (this.commit(taking, started_us), ahead.map(std::thread::ScopedJoinHandle::join))
+        });
+        let (mut done, commit_us) = done?;
         drop(share);
         let done_us = self.clock.monotonic_us();
         self.took_us = done_us - started_us;
         self.pipeline.advance(&mut done, done_us);
+        // What could not be taken is taken again, and says then why.
+        self.ahead = ahead.and_then(Result::ok).and_then(Result::ok);
         *self.shared.position.lock() = position(&self.pipeline);
         self.committed.notify_waiters();
         let Done { mut status, bytes, appended, .. } = done;
@@ -383,6 +407,28 @@ impl Runner {
         let events = status.events;
         self.tell(status, bytes, &appended);
         Ok(events)
+    }
+
+    fn take(
+        &self,
+        rows: usize,
+        from: impl FnOnce(Limits) -> Result<Taking, QueryError>,
+    ) -> Result<Taken, QueryError> {
+        let share = self.shares.enter();
+        let taking = from(Limits { rows, bytes: share.bytes() })?;
+        Ok(Taken { taking, share })
+    }
+
+    /// Runs what was taken and commits it; what was done, and when the commit
+    /// began.
+    fn commit(&self, taking: Taking, monotonic_us: u64) -> Result<(Done, u64), QueryError> {
+        let mut commit = self.store.begin();
+        let done = self.pipeline.run(&mut commit, taking, self.clock.now_us(), monotonic_us)?;
+        put_away_old_records(&self.spec, &self.store, &mut commit);
+        let commit_us = self.clock.monotonic_us();
+        self.pipeline.make_durable(&done)?;
+        commit.commit()?;
+        Ok((done, commit_us))
     }
 
     fn tell(&self, status: EpochStatus, bytes: u64, appended: &[(i64, u32)]) {

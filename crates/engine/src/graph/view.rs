@@ -64,6 +64,13 @@ enum OperatorRunner {
     Ttl(Box<TtlState>),
 }
 
+impl ReadRunner {
+    /// The tables that its lookups ask.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        self.steps.tables()
+    }
+}
+
 impl View {
     /// Opens the view's storage; `tells` that a sink wants its changes.
     pub fn open(def: &ViewDef, plan: ViewPlan, tells: bool, store: &Store) -> Result<Self, QueryError> {

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int64Array, RecordBatch,
-    UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int64Array,
+    RecordBatch, UInt32Array,
 };
-use datafusion::arrow::compute::take;
+use datafusion::arrow::compute::{filter_record_batch, take};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use pluvio_keytables::{Commit, KeyTable, Store, fingerprints};
 use pluvio_query::QueryError;
@@ -196,28 +196,38 @@ impl Arrangement {
         &self.row
     }
 
-    /// As [`Self::select`], by a column of the row.
-    pub fn select_by(
+    /// The keys of the rows for whose column the mask is true, as often as there are
+    /// such rows.
+    pub fn keys_by(
         &self,
         column: usize,
-        mask: impl Fn(&ArrayRef) -> Result<datafusion::arrow::array::BooleanArray, QueryError>,
-    ) -> Result<Option<(Vec<ArrayRef>, Delta)>, QueryError> {
-        self.select(self.first_column() + column, mask)
+        mask: impl Fn(&ArrayRef) -> Result<BooleanArray, QueryError>,
+    ) -> Result<Option<Vec<ArrayRef>>, QueryError> {
+        let Some(table) = &self.table else { return Ok(None) };
+        let projection: Vec<usize> = (0..self.keys).chain([self.first_column() + column]).collect();
+        let mut found = Vec::new();
+        for batch in table.snapshot().batches(Some(&projection))? {
+            let mask = mask(batch.column(self.keys))?;
+            if mask.true_count() > 0 {
+                found.push(filter_record_batch(&batch, &mask)?);
+            }
+        }
+        Ok(super::concat(found)?.map(|all| all.columns()[..self.keys].to_vec()))
     }
 
     /// The stored rows for whose key column at `place` the mask is true: their
     /// keys and names, and the rows.
-    pub fn select(
+    fn select(
         &self,
         place: usize,
-        mask: impl Fn(&ArrayRef) -> Result<datafusion::arrow::array::BooleanArray, QueryError>,
+        mask: impl Fn(&ArrayRef) -> Result<BooleanArray, QueryError>,
     ) -> Result<Option<(Vec<ArrayRef>, Delta)>, QueryError> {
         let Some(table) = &self.table else { return Ok(None) };
         let mut found = Vec::new();
         for batch in table.snapshot().batches(None)? {
             let mask = mask(batch.column(place))?;
             if mask.true_count() > 0 {
-                found.push(datafusion::arrow::compute::filter_record_batch(&batch, &mask)?);
+                found.push(filter_record_batch(&batch, &mask)?);
             }
         }
         let Some(all) = super::concat(found)? else { return Ok(None) };
@@ -231,7 +241,7 @@ impl Arrangement {
     pub fn forget(
         &self,
         commit: &mut Commit,
-        mask: impl Fn(&RecordBatch) -> Result<datafusion::arrow::array::BooleanArray, QueryError>,
+        mask: impl Fn(&RecordBatch) -> Result<BooleanArray, QueryError>,
     ) -> Result<(), QueryError> {
         let Some(table) = &self.table else { return Ok(()) };
         for batch in table.snapshot().batches(None)? {
@@ -251,7 +261,7 @@ impl Arrangement {
         &self,
         commit: &mut Commit,
         place: usize,
-        mask: impl Fn(&ArrayRef) -> Result<datafusion::arrow::array::BooleanArray, QueryError>,
+        mask: impl Fn(&ArrayRef) -> Result<BooleanArray, QueryError>,
     ) -> Result<Option<(Vec<ArrayRef>, Delta)>, QueryError> {
         let found = self.select(place, mask)?;
         if let Some((at, rows)) = &found {

@@ -5,14 +5,12 @@
 //! given out with their last edges. A row is late if the session that it makes,
 //! or goes on, has ended.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, RecordBatch, TimestampMicrosecondArray,
-    UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array,
 };
-use datafusion::arrow::compute::{SortColumn, lexsort_to_indices, take};
+use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{Field, Schema, TimestampMicrosecondType};
 use datafusion::common::cast::as_uint32_array;
 use pluvio_keytables::{Commit, Store};
@@ -22,7 +20,7 @@ use pluvio_query::windows::TIME_TYPE;
 
 use super::Epoch;
 use super::arrangement::Arrangement;
-use super::delta::{Delta, batch_of, consolidate, gather, take_rows};
+use super::delta::{Delta, batch_of, gather, take_rows};
 use super::join::evaluate;
 use super::keys::number;
 use crate::compile::{Edge, SessionPlan, end_of};
@@ -63,14 +61,13 @@ impl SessionState {
         epoch: &mut Epoch,
         deltas: Vec<Delta>,
     ) -> Result<Vec<Delta>, QueryError> {
-        let ended = self.forget(commit, epoch)?;
+        self.forget(commit, epoch)?;
         let Some(mut delta) = gather(deltas)? else { return Ok(Vec::new()) };
         delta = Delta::added(delta.copied()?);
         let mut new = self.timed(&delta.rows)?;
         let mut keys = evaluate(&self.plan.keys, &delta.rows)?;
         let (touched, mut numbers) = number(&self.plan.key_types, &keys)?;
-        let old = self.open_rows(&touched, &ended)?;
-        let before = self.edges(&old)?;
+        let (old, before) = self.open_rows(&touched, self.edge().and_then(|edge| epoch.closes(edge)))?;
         let mut all = old.and(&new, &numbers)?;
         let mut after = self.edges(&all)?;
         if let Some(bound_us) = self.edge().and_then(|edge| epoch.bound(edge)) {
@@ -91,22 +88,26 @@ impl SessionState {
             }
         }
         self.rows.apply(commit, epoch.number, &keys, &Delta::added(new))?;
-        let (old, all) = (self.result(&old.rows, &before)?, self.result(&all.rows, &after)?);
-        let changes = gather(vec![Delta::taken_back(old), Delta::added(all)])?;
-        Ok(changes.map(consolidate).transpose()?.into_iter().collect())
+        // Of the rows that were there, those whose session has other edges now.
+        let moved = (0..before.len()).filter(|row| before[*row] != after[*row]);
+        let moved: Vec<u32> = moved.filter_map(|row| u32::try_from(row).ok()).collect();
+        let new = (before.len()..after.len()).filter_map(|row| u32::try_from(row).ok());
+        let told: UInt32Array = moved.iter().copied().chain(new).collect();
+        let old = self.result(&old.rows, &before, &moved.into())?;
+        let all = self.result(&all.rows, &after, &told)?;
+        Ok(vec![Delta::taken_back(old), Delta::added(all)])
     }
 
-    /// Forgets the rows of sessions that have ended; gives their names.
-    fn forget(&self, commit: &mut Commit, epoch: &Epoch) -> Result<HashSet<Vec<u8>>, QueryError> {
-        let mut names = HashSet::new();
-        let Some(bound_us) = self.edge().and_then(|edge| epoch.closes(edge)) else { return Ok(names) };
+    /// Forgets the rows of sessions that have ended.
+    fn forget(&self, commit: &mut Commit, epoch: &Epoch) -> Result<(), QueryError> {
+        let Some(bound_us) = self.edge().and_then(|edge| epoch.closes(edge)) else { return Ok(()) };
         let last = self.plan.row.fields().len();
         let may_have_ended = |times: &ArrayRef| -> Result<BooleanArray, QueryError> {
             let times = times.as_primitive::<TimestampMicrosecondType>();
             Ok(BooleanArray::from_unary(times, |time| time.saturating_add(self.plan.gap_us) <= bound_us))
         };
-        let Some((at, _)) = self.rows.select_by(last, may_have_ended)? else { return Ok(names) };
-        let (touched, _) = number(&self.plan.key_types, &at[..self.plan.keys.len()])?;
+        let Some(keys) = self.rows.keys_by(last, may_have_ended)? else { return Ok(()) };
+        let (touched, _) = number(&self.plan.key_types, &keys)?;
         let found = self.rows.rows(&touched)?;
         let rows = Rows { rows: found.rows.rows, keys: found.probes };
         let gone: UInt32Array = (0_u32..)
@@ -121,22 +122,30 @@ impl SessionState {
         if !gone.is_empty() {
             self.rows.remove(commit, &at, &gone)?;
         }
-        names.extend(gone.values().iter().map(|row| found.ids.value(*row as usize).to_vec()));
-        Ok(names)
+        Ok(())
     }
 
-    /// The rows of these keys whose sessions are open.
-    fn open_rows(&self, keys: &[ArrayRef], ended: &HashSet<Vec<u8>>) -> Result<Rows, QueryError> {
+    /// The rows of these keys, with their edges, without those that are forgotten:
+    /// whose sessions end by the bound, if sessions are closed in this epoch.
+    fn open_rows(
+        &self,
+        keys: &[ArrayRef],
+        closes_us: Option<i64>,
+    ) -> Result<(Rows, Vec<Option<(i64, i64)>>), QueryError> {
         let found = self.rows.rows(keys)?;
         let rows = Rows { rows: found.rows.rows, keys: found.probes };
-        if ended.is_empty() {
-            return Ok(rows);
-        }
-        let open = |ids: &FixedSizeBinaryArray, row: usize| !ended.contains(ids.value(row));
+        let mut edges = self.edges(&rows)?;
+        let is_open = |edges: &Option<(i64, i64)>| {
+            closes_us.is_none_or(|bound_us| edges.is_none_or(|(_, end)| end > bound_us))
+        };
         let open: UInt32Array =
-            (0_u32..).take(found.ids.len()).filter(|row| open(&found.ids, *row as usize)).collect();
+            (0_u32..).zip(&edges).filter_map(|(row, edges)| is_open(edges).then_some(row)).collect();
+        if open.len() == edges.len() {
+            return Ok((rows, edges));
+        }
+        edges.retain(is_open);
         let keys = as_uint32_array(&take(&rows.keys, &open, None)?)?.clone();
-        Ok(Rows { rows: take_rows(&rows.rows, &open)?, keys })
+        Ok((Rows { rows: take_rows(&rows.rows, &open)?, keys }, edges))
     }
 
     /// Rows with their time.
@@ -155,34 +164,43 @@ impl SessionState {
             return Ok(edges);
         }
         let times = rows.rows.column(self.plan.row.fields().len());
-        let plain = |values: ArrayRef| SortColumn { values, options: None };
-        let keys: ArrayRef = Arc::new(rows.keys.clone());
-        let order = lexsort_to_indices(&[plain(keys), plain(Arc::clone(times))], None)?;
-        let sorted = take(times, &order, None)?;
-        let sorted = sorted.as_primitive::<TimestampMicrosecondType>();
-        let key = |place: usize| rows.keys.value(order.value(place) as usize);
-        let mut first = 0;
-        while first < count {
-            let last = (first..count).take_while(|place| key(*place) == key(first)).count() + first;
-            let part: TimestampMicrosecondArray = sorted.slice(first, last - first);
-            for (place, edge) in (first..last).zip(sessions(&part, self.plan.gap_us)) {
-                edges[order.value(place) as usize] = edge;
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        // By key, time and row, as one number each; NULL comes first.
+        let time = |row: u32| match times.is_valid(row as usize) {
+            true => times.value(row as usize).cast_unsigned() ^ 1 << 63,
+            false => 0,
+        };
+        let place =
+            |(row, key): (u32, &u32)| u128::from(*key) << 96 | u128::from(time(row)) << 32 | u128::from(row);
+        let mut order: Vec<u128> = (0_u32..).zip(rows.keys.values()).map(place).collect();
+        order.sort_unstable();
+        let row = |place: &u128| (*place & u128::from(u32::MAX)) as usize;
+        for of_key in order.chunk_by(|a, b| a >> 96 == b >> 96) {
+            let of = |place| times.is_valid(row(place)).then(|| times.value(row(place)));
+            let times: TimestampMicrosecondArray = of_key.iter().map(of).collect();
+            for (place, edge) in of_key.iter().zip(sessions(&times, self.plan.gap_us)) {
+                edges[row(place)] = edge;
             }
-            first = last;
         }
         Ok(edges)
     }
 
-    /// Rows with their edges, as they are given out.
-    fn result(&self, rows: &RecordBatch, edges: &[Option<(i64, i64)>]) -> Result<RecordBatch, QueryError> {
+    /// Some rows with their edges, as they are given out.
+    fn result(
+        &self,
+        rows: &RecordBatch,
+        edges: &[Option<(i64, i64)>],
+        places: &UInt32Array,
+    ) -> Result<RecordBatch, QueryError> {
         let width = self.plan.row.fields().len();
-        let mut columns = rows.columns()[..width].to_vec();
+        let columns = rows.columns()[..width].iter().map(|column| take(column, places, None));
+        let mut columns = columns.collect::<Result<Vec<_>, _>>()?;
         for edge in &self.plan.edges {
             let of = |(start, end): (i64, i64)| if *edge == SessionEdge::Start { start } else { end };
-            let column = edges.iter().map(|edges| edges.map(of)).collect::<TimestampMicrosecondArray>();
-            columns.push(Arc::new(column));
+            let edges = places.values().iter().map(|row| edges[*row as usize].map(of));
+            columns.push(Arc::new(edges.collect::<TimestampMicrosecondArray>()));
         }
-        batch_of(&self.plan.schema, columns, rows.num_rows())
+        batch_of(&self.plan.schema, columns, places.len())
     }
 }
 

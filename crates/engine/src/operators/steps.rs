@@ -59,6 +59,14 @@ impl StepRunner {
         Ok(Self { steps })
     }
 
+    /// The tables that its lookups ask.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|step| match step {
+            Runner::Lookup(lookup) => Some(lookup.table.name()),
+            _ => None,
+        })
+    }
+
     /// Runs a batch through all steps.
     ///
     /// # Errors
