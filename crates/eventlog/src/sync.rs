@@ -4,7 +4,9 @@
 //!
 //! A few threads serve all partitions, because a disk syncs several files
 //! together in little more than the time of one. Partitions that somebody
-//! waits for come first; each of the others has its topic's `flush_ms`.
+//! waits for come first; each of the others has its topic's `flush_ms`. When the
+//! time of many comes at once, the disk first writes all that it holds back in one
+//! pass, and then finds little to do in each of their files.
 
 use crate::LogError;
 use crate::partition::Partition;
@@ -15,6 +17,14 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// So many partitions due at once make a pass over all files worth it: it costs
+/// an eighth of their syncs' processor time.
+const TOGETHER_MIN: usize = 32;
+/// What is due so soon goes with what is due now.
+const NEAR_US: u64 = 50_000;
+/// The pass writes what others hold back, too: longer than this nobody waits for it.
+const PASS_US_MAX: u64 = 300_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct SyncQueue {
@@ -28,6 +38,8 @@ struct Pending {
     wanted: VecDeque<Arc<Partition>>,
     /// Nobody waits, but their time has come.
     due: VecDeque<Arc<Partition>>,
+    /// Until when those that are due wait for the pass over all files.
+    pass_until_us: Option<u64>,
     /// These have unsynced appends.
     dirty: BinaryHeap<Dirty>,
     /// How many were ever dirty: those due at the same time keep their order.
@@ -73,6 +85,8 @@ impl Ord for Dirty {
 enum Work {
     Wanted(Arc<Partition>),
     Due(Arc<Partition>),
+    /// Write what the disk holds back of all files.
+    Pass,
 }
 
 impl SyncQueue {
@@ -129,6 +143,7 @@ impl SyncQueue {
     /// Waits for work; `None` once stopped.
     fn next(&self, clock: &dyn Clock) -> Option<Work> {
         let mut pending = self.pending.lock();
+        let mut waited_until_us = 0;
         loop {
             if pending.stopped {
                 return None;
@@ -136,24 +151,59 @@ impl SyncQueue {
             if let Some(partition) = pending.wanted.pop_front() {
                 return Some(Work::Wanted(partition));
             }
-            if let Some(partition) = pending.due.pop_front() {
+            let now_us = clock.monotonic_us().max(waited_until_us);
+            if pending.pass_until_us.is_none_or(|until_us| now_us >= until_us)
+                && let Some(partition) = pending.due.pop_front()
+            {
                 return Some(Work::Due(partition));
             }
-            let Some(due_us) = pending.dirty.peek().map(|first| first.due_us) else {
+            if pending.gather(now_us) {
+                return Some(Work::Pass);
+            }
+            if !pending.due.is_empty() && pending.pass_until_us.is_none() {
+                // The others help.
+                self.wake.notify_all();
+                continue;
+            }
+            let first_us = pending.dirty.peek().map(|first| first.due_us);
+            let pass_us = pending.pass_until_us.filter(|_| !pending.due.is_empty());
+            let Some(until_us) = first_us.into_iter().chain(pass_us).min() else {
                 self.wake.wait(&mut pending);
                 continue;
             };
-            let left = Duration::from_micros(due_us.saturating_sub(clock.monotonic_us()));
-            if !left.is_zero() && !self.wake.wait_for(&mut pending, left).timed_out() {
-                continue;
+            let left = Duration::from_micros(until_us.saturating_sub(now_us));
+            if self.wake.wait_for(&mut pending, left).timed_out() {
+                waited_until_us = until_us;
             }
-            while pending.dirty.peek().is_some_and(|first| first.due_us <= due_us) {
-                let first = pending.dirty.pop();
-                pending.due.extend(first.map(|dirty| dirty.partition));
-            }
-            // The others help.
-            self.wake.notify_all();
         }
+    }
+
+    /// The pass over all files is done.
+    fn passed(&self) {
+        self.pending.lock().pass_until_us = None;
+        self.wake.notify_all();
+    }
+}
+
+impl Pending {
+    /// Puts those whose time has come to those that are due, and where there are many
+    /// also those whose time is near; whether they are so many that a pass over all
+    /// files is to come first.
+    fn gather(&mut self, now_us: u64) -> bool {
+        if self.dirty.peek().is_none_or(|first| first.due_us > now_us) {
+            return false;
+        }
+        let many = self.dirty.len() >= TOGETHER_MIN;
+        let until_us = now_us.saturating_add(if many { NEAR_US } else { 0 });
+        while self.dirty.peek().is_some_and(|first| first.due_us <= until_us) {
+            let first = self.dirty.pop();
+            self.due.extend(first.map(|dirty| dirty.partition));
+        }
+        let passes = self.due.len() >= TOGETHER_MIN && self.pass_until_us.is_none();
+        if passes {
+            self.pass_until_us = Some(now_us.saturating_add(PASS_US_MAX));
+        }
+        passes
     }
 }
 
@@ -163,6 +213,10 @@ pub(crate) fn run(shared: &Shared) {
         match work {
             Work::Wanted(partition) => partition.sync_wanted(),
             Work::Due(partition) => partition.sync_round(),
+            Work::Pass => {
+                shared.disk.write_back(&shared.root);
+                shared.syncs.passed();
+            }
         }
     }
 }

@@ -45,6 +45,11 @@ pub trait Disk: Send + Sync + Debug {
     /// Bytes still free where `path` lies.
     fn available_bytes(&self, path: &Path) -> io::Result<u64>;
 
+    /// Writes what the file system of `path` holds back, of all its files in one
+    /// pass: many files that are synced after it cost far less. It promises nothing:
+    /// each file has to be synced all the same.
+    fn write_back(&self, _path: &Path) {}
+
     /// The whole content of a file of at most `bytes_max` bytes.
     fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
         let file = self.open(path, OpenMode::Read)?;
@@ -163,6 +168,17 @@ impl Disk for RealDisk {
     fn available_bytes(&self, path: &Path) -> io::Result<u64> {
         available_bytes(path)
     }
+
+    #[cfg(target_os = "linux")]
+    #[allow(unsafe_code)]
+    fn write_back(&self, path: &Path) {
+        use std::os::fd::AsRawFd;
+        if let Ok(folder) = fs::File::open(path) {
+            // SAFETY: the descriptor is open for the length of the call, which reads
+            // and writes no memory of this process. What fails is told by each sync.
+            unsafe { libc::syncfs(folder.as_raw_fd()) };
+        }
+    }
 }
 
 #[allow(unsafe_code)]
@@ -219,6 +235,16 @@ mod tests {
         assert_eq!(RealDisk.read(&path, 10).unwrap(), b"two");
         assert_eq!(RealDisk.list(folder.path()).unwrap(), ["state.json"]);
         assert!(RealDisk.read(&path, 2).unwrap_err().to_string().contains("limit"));
+    }
+
+    #[test]
+    fn what_is_held_back_can_be_written_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&folder.path().join("a"), OpenMode::Create).unwrap();
+        file.write_all_at(b"one", 0).unwrap();
+        RealDisk.write_back(folder.path());
+        RealDisk.write_back(&folder.path().join("missing"));
+        file.sync().unwrap();
     }
 
     #[test]

@@ -157,6 +157,12 @@ impl SimDisk {
         self.lock().faults.syncs_waiting
     }
 
+    /// How often all that is held back was asked to be written: it promises
+    /// nothing, so nothing is done.
+    pub fn write_backs(&self) -> u64 {
+        self.lock().faults.write_backs
+    }
+
     /// Bytes that all files hold now.
     pub fn used_bytes(&self) -> u64 {
         self.lock().tree.used_bytes()
@@ -233,6 +239,10 @@ impl Disk for SimDisk {
             Some(quota) => quota.saturating_sub(state.tree.used_bytes()),
             None => u64::MAX,
         })
+    }
+
+    fn write_back(&self, _path: &Path) {
+        self.lock().faults.write_backs += 1;
     }
 }
 

@@ -153,6 +153,27 @@ fn appends_nobody_waits_for_become_durable_too() {
     log.close();
 }
 
+/// The time of many comes at once: one pass over all files, and then each is synced.
+#[test]
+fn many_partitions_are_made_durable_behind_one_pass() {
+    let rig = threaded();
+    let log = rig.open();
+    let config = TopicConfig { flush_ms: 100, ..crate::rig::small_segments() };
+    let partitions = log.create_topic("t", 100, config).unwrap().partitions();
+    for round in 1..=3 {
+        let (passes, syncs) = (rig.disk.write_backs(), rig.disk.syncs());
+        for partition in &partitions {
+            partition.append(batch(0, 10)).unwrap();
+        }
+        while partitions.iter().any(|partition| partition.durable_offset() < round) {
+            thread::yield_now();
+        }
+        assert!(rig.disk.write_backs() > passes);
+        assert!(rig.disk.syncs() >= syncs + 100);
+    }
+    log.close();
+}
+
 #[test]
 fn partitions_are_recovered_by_many_threads_alike() {
     let rig = threaded();

@@ -13,6 +13,7 @@ pub(super) struct Faults {
     pub(super) writes: u64,
     pub(super) syncs: u64,
     pub(super) syncs_waiting: u64,
+    pub(super) write_backs: u64,
 }
 
 impl Faults {
