@@ -241,7 +241,7 @@ mod tests {
         let folder = Path::new("../../tests/formats/v1/catalog");
         let bytes = std::fs::read(folder.join("catalog.json")).unwrap();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let catalog = Catalog::open(&folder, Arc::clone(&disk)).unwrap();
+        let catalog = Catalog::open(folder, Arc::clone(&disk)).unwrap();
         let names: Vec<_> = catalog.all().iter().map(|d| format!("{} {}", d.kind(), d.name())).collect();
         let expected = [
             "stream payments",

@@ -192,13 +192,23 @@ struct Runner {
     behind: bool,
     /// May take for the next epoch while one commits.
     looks_ahead: bool,
-    ahead: Option<Taken>,
+    ahead: Option<Portion>,
 }
 
 /// What was taken for an epoch, and the share that holds its bytes.
-struct Taken {
+struct Portion {
     taking: Taking,
     share: Share,
+}
+
+/// An epoch that is committed.
+struct Committed {
+    done: Done,
+    /// When its commit began and ended, on the clock that never goes back.
+    began_us: u64,
+    ended_us: u64,
+    /// When it ended, in microseconds since 1970.
+    at_us: i64,
 }
 
 impl Runner {
@@ -376,7 +386,7 @@ impl Runner {
     fn epoch(&mut self, rows: usize) -> Result<u64, QueryError> {
         let started_us = self.clock.monotonic_us();
         let ahead = self.ahead.take().filter(|ahead| ahead.taking.begins_at(&self.pipeline.intakes));
-        let Taken { taking, share } = match ahead {
+        let Portion { taking, share } = match ahead {
             Some(ahead) => ahead,
             None => self.take(rows, |limits| self.pipeline.take(limits, self.clock.now_us()))?,
         };
@@ -384,26 +394,25 @@ impl Runner {
         let looks_ahead =
             self.looks_ahead && self.pipeline.may_take_ahead() && left() >= taking.events.max(1);
         let behind = looks_ahead.then(|| taking.intakes.clone());
-        let (done, ahead) = std::thread::scope(|scope| {
+        let (committed, ahead) = std::thread::scope(|scope| {
             let this = &*self;
             let ahead = behind.map(|behind| {
                 scope.spawn(move || this.take(rows, |limits| this.pipeline.take_ahead(&behind, limits)))
             });
             (this.commit(taking, started_us), ahead.map(std::thread::ScopedJoinHandle::join))
         });
-        let (mut done, commit_us) = done?;
+        let Committed { mut done, began_us, ended_us, at_us } = committed?;
         drop(share);
-        let done_us = self.clock.monotonic_us();
-        self.took_us = done_us - started_us;
-        self.pipeline.advance(&mut done, done_us);
+        self.took_us = ended_us - started_us;
+        self.pipeline.advance(&mut done, ended_us);
         // What could not be taken is taken again, and says then why.
         self.ahead = ahead.and_then(Result::ok).and_then(Result::ok);
         *self.shared.position.lock() = position(&self.pipeline);
         self.committed.notify_waiters();
         let Done { mut status, bytes, appended, .. } = done;
-        status.committed_at_us = self.clock.now_us();
-        status.duration_ms = ms(done_us - started_us);
-        status.commit_ms = ms(done_us - commit_us);
+        status.committed_at_us = at_us;
+        status.duration_ms = ms(ended_us - started_us);
+        status.commit_ms = ms(ended_us - began_us);
         let events = status.events;
         self.tell(status, bytes, &appended);
         Ok(events)
@@ -413,22 +422,21 @@ impl Runner {
         &self,
         rows: usize,
         from: impl FnOnce(Limits) -> Result<Taking, QueryError>,
-    ) -> Result<Taken, QueryError> {
+    ) -> Result<Portion, QueryError> {
         let share = self.shares.enter();
         let taking = from(Limits { rows, bytes: share.bytes() })?;
-        Ok(Taken { taking, share })
+        Ok(Portion { taking, share })
     }
 
-    /// Runs what was taken and commits it; what was done, and when the commit
-    /// began.
-    fn commit(&self, taking: Taking, monotonic_us: u64) -> Result<(Done, u64), QueryError> {
+    /// Runs what was taken and commits it.
+    fn commit(&self, taking: Taking, monotonic_us: u64) -> Result<Committed, QueryError> {
         let mut commit = self.store.begin();
         let done = self.pipeline.run(&mut commit, taking, self.clock.now_us(), monotonic_us)?;
         put_away_old_records(&self.spec, &self.store, &mut commit);
-        let commit_us = self.clock.monotonic_us();
+        let began_us = self.clock.monotonic_us();
         self.pipeline.make_durable(&done)?;
         commit.commit()?;
-        Ok((done, commit_us))
+        Ok(Committed { done, began_us, ended_us: self.clock.monotonic_us(), at_us: self.clock.now_us() })
     }
 
     fn tell(&self, status: EpochStatus, bytes: u64, appended: &[(i64, u32)]) {

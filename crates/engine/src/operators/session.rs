@@ -32,6 +32,9 @@ pub struct SessionState {
     rows: Arrangement,
 }
 
+/// For each row, where its session begins and ends.
+type Edges = Vec<Option<(i64, i64)>>;
+
 /// Rows of some keys, by the numbers of the keys.
 struct Rows {
     /// The row, and its time behind it.
@@ -127,11 +130,7 @@ impl SessionState {
 
     /// The rows of these keys, with their edges, without those that are forgotten:
     /// whose sessions end by the bound, if sessions are closed in this epoch.
-    fn open_rows(
-        &self,
-        keys: &[ArrayRef],
-        closes_us: Option<i64>,
-    ) -> Result<(Rows, Vec<Option<(i64, i64)>>), QueryError> {
+    fn open_rows(&self, keys: &[ArrayRef], closes_us: Option<i64>) -> Result<(Rows, Edges), QueryError> {
         let found = self.rows.rows(keys)?;
         let rows = Rows { rows: found.rows.rows, keys: found.probes };
         let mut edges = self.edges(&rows)?;
@@ -157,7 +156,7 @@ impl SessionState {
     }
 
     /// The edges of each row's session.
-    fn edges(&self, rows: &Rows) -> Result<Vec<Option<(i64, i64)>>, QueryError> {
+    fn edges(&self, rows: &Rows) -> Result<Edges, QueryError> {
         let count = rows.rows.num_rows();
         let mut edges = vec![None; count];
         if count == 0 {

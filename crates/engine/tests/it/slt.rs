@@ -116,7 +116,7 @@ fn is_query(sql: &str) -> bool {
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new("../../tests/sql");
-    let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let wanted = std::env::var("PLUVIO_SLT").unwrap_or_default();
     let is_one = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
