@@ -14,6 +14,7 @@ mod dml;
 mod error;
 mod flush;
 pub mod functions;
+mod instant;
 mod isolate;
 mod lakes;
 mod plan;

@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use pluvio_catalog::Catalog;
 
 use crate::context::new_context;
+use crate::instant::of_one_instant;
 use crate::sql::{Command, Parsed, parse};
 use crate::{Platform, QueryError, copy, define, dml, flush};
 
@@ -149,9 +150,10 @@ impl Session {
     /// # Errors
     /// What the planner finds wrong, in its own words.
     pub fn run_plan(&self, plan: LogicalPlan) -> BoxFuture<'static, DfResult<SendableRecordBatchStream>> {
-        let frame = DataFrame::new(self.context.state(), plan);
         let platform = Arc::clone(&self.platform);
-        Box::pin(async move { platform.query_threads.run(frame).await })
+        let frame =
+            of_one_instant(plan, platform.store()).map(|plan| DataFrame::new(self.context.state(), plan));
+        Box::pin(async move { platform.query_threads.run(frame?).await })
     }
 
     pub(crate) async fn run(

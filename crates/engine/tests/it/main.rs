@@ -5,6 +5,7 @@
 
 mod compacted;
 mod crash;
+mod instant;
 mod oracle;
 mod platform;
 mod processing_time;

@@ -15,18 +15,26 @@ use pluvio_keytables::{Span, Store};
 use crate::QueryError;
 
 /// An append-only view.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct AppendProvider {
     name: String,
     schema: SchemaRef,
     time_column: Option<String>,
     store: Arc<Store>,
+    /// The newest tag that a query reads, if all that it reads is to be of one
+    /// instant.
+    up_to: Option<u64>,
 }
 
 impl AppendProvider {
     /// The view called `name`.
     pub fn new(name: &str, schema: SchemaRef, time_column: Option<String>, store: Arc<Store>) -> Self {
-        Self { name: name.to_owned(), schema, time_column, store }
+        Self { name: name.to_owned(), schema, time_column, store, up_to: None }
+    }
+
+    /// The same view as far as it was then, whatever is committed later.
+    pub(crate) fn pinned(&self, up_to: u64) -> Self {
+        Self { up_to: Some(up_to), ..self.clone() }
     }
 
     /// The view's name.
@@ -86,7 +94,8 @@ impl TableProvider for AppendProvider {
         _: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = self.span()?.snapshot(None).map_err(QueryError::from)?;
+        let mut rows = self.span()?.snapshot(None).map_err(QueryError::from)?;
+        rows.retain(|(tag, _)| self.up_to.is_none_or(|up_to| *tag <= up_to));
         let rows = newest_first(rows.into_iter().map(|(_, batch)| batch).collect(), limit);
         Ok(MemorySourceConfig::try_new_exec(&[rows], self.schema(), projection.cloned())?)
     }

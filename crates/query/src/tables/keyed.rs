@@ -12,7 +12,7 @@ use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use pluvio_keytables::{KeyTable, Store};
+use pluvio_keytables::{KeyTable, Store, TableSnapshot};
 
 use crate::QueryError;
 
@@ -36,6 +36,8 @@ pub struct KeyedProvider {
     is_view: bool,
     /// A join looks rows up in it, as they are when it does.
     is_lookup: bool,
+    /// What a query reads, if all that it reads is to be of one instant.
+    pinned: Option<Arc<TableSnapshot>>,
 }
 
 impl KeyedProvider {
@@ -44,7 +46,16 @@ impl KeyedProvider {
         let visible = key.iter().all(|k| *k < schema.fields().len());
         let constraints = if visible { vec![Constraint::PrimaryKey(key.clone())] } else { Vec::new() };
         let constraints = Constraints::new_unverified(constraints);
-        Self { name: name.to_owned(), schema, key, constraints, store, is_view, is_lookup: false }
+        Self {
+            name: name.to_owned(),
+            schema,
+            key,
+            constraints,
+            store,
+            is_view,
+            is_lookup: false,
+            pinned: None,
+        }
     }
 
     /// The table's name.
@@ -73,6 +84,15 @@ impl KeyedProvider {
         Self { is_lookup: true, ..self.clone() }
     }
 
+    /// The same table as it was then, whatever is committed later.
+    pub(crate) fn pinned(&self, then: &Arc<TableSnapshot>) -> Self {
+        Self { pinned: Some(Arc::clone(then)), ..self.clone() }
+    }
+
+    fn snapshot(&self, table: &KeyTable) -> Arc<TableSnapshot> {
+        self.pinned.clone().unwrap_or_else(|| Arc::new(table.snapshot()))
+    }
+
     /// The stored table.
     ///
     /// # Errors
@@ -98,7 +118,7 @@ impl KeyedProvider {
     /// All rows, each as often as it is there.
     fn copied(&self, table: &KeyTable, columns: &[usize], copies: usize) -> Result<Vec<RecordBatch>> {
         let with_copies: Vec<usize> = columns.iter().copied().chain([copies]).collect();
-        let rows = table.snapshot().batches(Some(&with_copies)).map_err(QueryError::from)?;
+        let rows = self.snapshot(table).batches(Some(&with_copies)).map_err(QueryError::from)?;
         let copied = |rows: &RecordBatch| {
             let copies = rows.column(columns.len()).as_primitive::<Int64Type>().values();
             let times = |copies: &i64| usize::try_from(*copies).unwrap_or(0);
@@ -176,13 +196,18 @@ impl TableProvider for KeyedProvider {
         let table = self.table()?;
         if let Some(keys) = self.point(filters) {
             let rows = self.lookup(&table, &keys)?;
-            return Ok(MemorySourceConfig::try_new_exec(&[rows], self.schema(), projection.cloned())?);
+            // Of another instant if the table has changed since: all rows are, then,
+            // and the filters are applied to them.
+            let is_now = |pinned: &Arc<TableSnapshot>| pinned.version() == table.version();
+            if self.pinned.as_ref().is_none_or(is_now) {
+                return Ok(MemorySourceConfig::try_new_exec(&[rows], self.schema(), projection.cloned())?);
+            }
         }
         let columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);
         let rows = match table.schema().index_of(COPIES) {
             Ok(copies) => self.copied(&table, &columns, copies)?,
-            Err(_) => table.snapshot().batches(Some(&columns)).map_err(QueryError::from)?,
+            Err(_) => self.snapshot(&table).batches(Some(&columns)).map_err(QueryError::from)?,
         };
         Ok(MemorySourceConfig::try_new_exec(&[rows], schema, None)?)
     }
