@@ -210,7 +210,7 @@ pub struct ViewDef {
     pub retention_ms: Option<i64>,
     /// How many bytes of rows stay in memory.
     pub retention_bytes: u64,
-    /// Least time between two epochs of its job, in milliseconds.
+    /// Longest time that events wait for an epoch of its job, in milliseconds.
     pub trigger_ms: Option<u64>,
     /// Where it begins to read its streams; `None`: where each stream says.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -225,6 +225,10 @@ pub struct ViewDef {
     /// milliseconds; the one that is ahead waits. `None`: as far as it likes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub max_drift_ms: Option<i64>,
+    /// How long behind its streams' watermarks it closes windows, in milliseconds;
+    /// `None`: not at all.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allowed_lateness_ms: Option<i64>,
     /// What a lookup that finds nothing makes of its row.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unknown_key: UnknownKey,

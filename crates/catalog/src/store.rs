@@ -198,6 +198,7 @@ mod tests {
             paused: false,
             parallelism: None,
             max_drift_ms: None,
+            allowed_lateness_ms: None,
             unknown_key: crate::UnknownKey::Drop,
             ttl_ms: None,
             sql: String::new(),

@@ -1,11 +1,13 @@
 //! What the jobs of a machine share: the bytes that their epochs hold, and how
 //! many of them are busy.
 //!
-//! Promise: all epochs together read no more than the budget at a time, and one
-//! more job at work makes the others' epochs smaller, not the budget larger.
+//! Promise: all epochs together read no more than the budget at a time, but for a
+//! megabyte that each may always have; one more job at work makes the others' next
+//! epochs smaller, not the budget larger.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
 
 /// Most bytes that one epoch reads.
 const EPOCH_BYTES_MAX: usize = 32 << 20;
@@ -17,7 +19,15 @@ const EPOCH_BYTES_MIN: usize = 1 << 20;
 pub struct Shares {
     budget_bytes: usize,
     threads: usize,
-    running: AtomicUsize,
+    running: Mutex<Running>,
+}
+
+/// The epochs that run now.
+#[derive(Debug, Default)]
+struct Running {
+    count: usize,
+    /// What they may read, all together.
+    bytes: usize,
 }
 
 /// A place among the running epochs.
@@ -30,19 +40,22 @@ impl Shares {
     /// A budget for all epochs that run at a time, on a machine with so many
     /// threads for them.
     pub fn new(budget_bytes: usize, threads: usize) -> Arc<Self> {
-        Arc::new(Self { budget_bytes, threads: threads.max(1), running: AtomicUsize::new(0) })
+        Arc::new(Self { budget_bytes, threads: threads.max(1), running: Mutex::default() })
     }
 
     /// Takes part with an epoch, until the share is dropped.
     pub fn enter(self: &Arc<Self>) -> Share {
-        let running = self.running.fetch_add(1, Ordering::AcqRel) + 1;
-        let bytes = (self.budget_bytes / running).clamp(EPOCH_BYTES_MIN, EPOCH_BYTES_MAX);
+        let mut running = self.running.lock();
+        running.count += 1;
+        let left = self.budget_bytes.saturating_sub(running.bytes);
+        let bytes = (self.budget_bytes / running.count).min(left).clamp(EPOCH_BYTES_MIN, EPOCH_BYTES_MAX);
+        running.bytes += bytes;
         Share { shares: Arc::clone(self), bytes }
     }
 
     /// How many jobs want each of the machine's threads, at least one.
     pub fn busy_jobs(&self) -> usize {
-        self.running.load(Ordering::Relaxed).div_ceil(self.threads).max(1)
+        self.running.lock().count.div_ceil(self.threads).max(1)
     }
 }
 
@@ -55,7 +68,9 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.shares.running.fetch_sub(1, Ordering::AcqRel);
+        let mut running = self.shares.running.lock();
+        running.bytes -= self.bytes;
+        running.count -= 1;
     }
 }
 
@@ -69,8 +84,13 @@ mod tests {
         let first = shares.enter();
         assert_eq!((first.bytes(), shares.busy_jobs()), (32 << 20, 1));
         let others: Vec<Share> = (0..7).map(|_| shares.enter()).collect();
-        assert_eq!((others[6].bytes(), shares.busy_jobs()), (8 << 20, 4));
-        drop(others);
+        let all = first.bytes() + others.iter().map(Share::bytes).sum::<usize>();
+        assert!(all <= (64 << 20) + 7 * EPOCH_BYTES_MIN, "{all}");
+        assert_eq!((others[6].bytes(), shares.busy_jobs()), (EPOCH_BYTES_MIN, 4));
+        drop((first, others));
+        let all: Vec<Share> = (0..8).map(|_| shares.enter()).collect();
+        assert_eq!(shares.busy_jobs(), 4);
+        drop(all);
         assert_eq!((shares.enter().bytes(), shares.busy_jobs()), (32 << 20, 1));
     }
 }

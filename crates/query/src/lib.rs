@@ -12,6 +12,7 @@ pub mod dead_letters;
 mod define;
 mod dml;
 mod error;
+mod explain;
 mod flush;
 pub mod functions;
 mod instant;

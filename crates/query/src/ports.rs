@@ -17,6 +17,8 @@ pub struct ViewShape {
     pub kind: ViewKind,
     /// Streams, tables and views the query reads.
     pub reads: Vec<String>,
+    /// What its operators do, and the places of those that each of them reads.
+    pub operators: Vec<(String, Vec<usize>)>,
 }
 
 /// A job at one moment.

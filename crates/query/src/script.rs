@@ -49,6 +49,7 @@ async fn check_one(session: &Session, fork: &Catalog, parsed: Parsed) -> Result<
             copy::check_file(session, &copy)
         }
         Command::Sql(statement) => session.plan_statement(*statement).await.map(|_| ()),
+        Command::Explain(view) => define::shape(session, &view).await.map(|_| ()),
         command => {
             let definition = define::definition(session, command, &parsed.sql).await?;
             match fork.add(definition) {
@@ -107,7 +108,9 @@ impl Session {
                     define::blocking(move || platform.reconcile()).await?;
                     session.run(statement, None).await
                 }
-                Command::Copy(_) | Command::Sql(_) => session.run(statement, None).await,
+                Command::Copy(_) | Command::Explain(_) | Command::Sql(_) => {
+                    session.run(statement, None).await
+                }
                 _ if unchanged(platform.catalog(), &statement) => Ok(Outcome::done("UNCHANGED")),
                 _ => {
                     let _writing = platform.writing.lock().await;

@@ -19,7 +19,7 @@ use pluvio_catalog::Catalog;
 use crate::context::new_context;
 use crate::instant::of_one_instant;
 use crate::sql::{Command, Parsed, parse};
-use crate::{Platform, QueryError, copy, define, dml, flush};
+use crate::{Platform, QueryError, copy, define, dml, explain, flush};
 
 /// What a statement gave.
 pub enum Outcome {
@@ -105,6 +105,7 @@ impl Session {
                     | Statement::Delete(_)
                     | Statement::Truncate { .. }
             ),
+            Command::Explain(_) => true,
             _ => false,
         };
         parse(sql).is_ok_and(|statements| !statements.iter().all(read_only))
@@ -125,6 +126,9 @@ impl Session {
             match (statements.pop(), statements.is_empty()) {
                 (Some(Parsed { command: Command::Sql(statement), .. }), true) => {
                     self.plan_statement(*statement).await
+                }
+                (Some(Parsed { command: Command::Explain(view), .. }), true) => {
+                    explain::plan(self, &view).await
                 }
                 _ => Err(QueryError::unsupported("only a single query can be planned")),
             }
@@ -165,6 +169,9 @@ impl Session {
         match parsed.command {
             Command::Sql(statement) => self.run_sql(*statement, parameters).await.map_err(|e| e.at(start)),
             Command::Copy(copy) => copy::run(self, copy).await.map_err(|e| e.at(start)),
+            Command::Explain(view) => {
+                Ok(Outcome::Rows(self.run_plan(explain::plan(self, &view).await?).await?))
+            }
             Command::Flush => flush::run(self).await.map_err(|e| e.at(start)),
             _ => define::run(self, parsed).await.map_err(|e| e.at(start)),
         }

@@ -83,13 +83,17 @@ pub(crate) fn epochs(platform: &Platform) -> Result {
     ])
 }
 
+/// Places of operators, as people read them.
+pub(crate) fn places(of: &[usize]) -> String {
+    of.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+}
+
 pub(crate) fn operators(platform: &Platform) -> Result {
     let operators = platform.jobs()?.operators();
-    let inputs = |inputs: &[usize]| inputs.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     Ok(vec![
         ("view", text(operators.iter().map(|o| Some(&o.view)))),
         ("operator", whole(operators.iter().map(|o| i64::try_from(o.operator).ok()))),
-        ("inputs", text(operators.iter().map(|o| Some(inputs(&o.inputs))))),
+        ("inputs", text(operators.iter().map(|o| Some(places(&o.inputs))))),
         ("what", text(operators.iter().map(|o| Some(&o.what)))),
         ("rows_in", count(operators.iter().map(|o| o.rows_in))),
         ("rows_out", count(operators.iter().map(|o| o.rows_out))),

@@ -14,7 +14,7 @@ use pluvio_query::QueryError;
 /// The physical form of an expression over `schema`.
 ///
 /// # Errors
-/// Subqueries and whatever else cannot be evaluated row by row.
+/// Subqueries, the present, and whatever else cannot be evaluated row by row.
 pub fn physical(expression: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, QueryError> {
     let mut subquery = false;
     expression.apply(|e| {
@@ -27,6 +27,12 @@ pub fn physical(expression: &Expr, schema: &DFSchema) -> Result<Arc<dyn Physical
     if subquery {
         return Err(QueryError::unsupported(
             "a subquery inside a continuous query's expression is not supported; join the table instead",
+        ));
+    }
+    if asks_for_the_present(expression)? {
+        return Err(QueryError::unsupported(
+            "a view's rows stay as they are when time passes, so they cannot have now(): give the stream a column that \
+             is AS PROCTIME(), the time when the event came, or ask for now() when you read the view",
         ));
     }
     let context = PhysicalPlanningContext::default();
@@ -45,16 +51,17 @@ pub fn without_casts(expression: &Expr) -> &Expr {
 /// Fails if a condition asks for the present: it would be asked once, when a row
 /// comes, and the row would stay when its time is over.
 pub fn check_lasting(condition: &Expr) -> Result<(), QueryError> {
-    let present = |e: &Expr| {
-        let name = |f: &ScalarFunction| ["now", "current_date", "current_time"].contains(&f.func.name());
-        Ok(matches!(e, Expr::ScalarFunction(function) if name(function)))
-    };
-    if !condition.exists(present)? {
+    if !asks_for_the_present(condition)? {
         return Ok(());
     }
     Err(QueryError::unsupported(
-        "a view's rows do not go as time passes, so its conditions cannot ask for now(): filter when you read the view, \
-         let WITH (retention = '1 hour') remove what is old, or compare with a column of the stream that is AS \
-         PROCTIME(), the time when the event came",
+        "a view's rows do not go as time passes, so its conditions cannot ask for now(): give the view a time to live, \
+         WITH (ttl = '1 hour'), filter when you read it, let WITH (retention = '1 hour') remove what is old, or compare \
+         with a column of the stream that is AS PROCTIME(), the time when the event came",
     ))
+}
+
+fn asks_for_the_present(expression: &Expr) -> Result<bool, QueryError> {
+    let name = |f: &ScalarFunction| ["now", "current_date", "current_time"].contains(&f.func.name());
+    Ok(expression.exists(|e| Ok(matches!(e, Expr::ScalarFunction(function) if name(function))))?)
 }

@@ -64,6 +64,8 @@ impl ViewPlan {
         reads.sort();
         reads.dedup();
         let columns = self.output.stored[..self.output.visible].to_vec();
-        Ok(ViewShape { columns, kind: self.output.kind.clone(), reads })
+        let operator = |node: &Node| (node.operator.describe(&self.reads), node.inputs.clone());
+        let operators = self.nodes.iter().map(operator).collect();
+        Ok(ViewShape { columns, kind: self.output.kind.clone(), reads, operators })
     }
 }

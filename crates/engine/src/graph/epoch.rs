@@ -32,6 +32,9 @@ pub struct Pipeline {
     /// For each view, the streams that its rows come from, itself or through
     /// others.
     streams: Vec<Vec<usize>>,
+    /// For each view, how far behind the watermark it closes windows, in
+    /// microseconds: what it allows itself, and what the views do that it reads.
+    lateness_us: Vec<i64>,
     /// Views that begin with the content of what they read.
     newcomers: Vec<bool>,
     dead_letters: Arc<Span>,
@@ -71,9 +74,11 @@ impl Pipeline {
         let place = |name: &str| spec.streams.iter().position(|stream| stream.name == name);
         let (mut records, mut newcomers, mut intakes) = (Vec::new(), Vec::new(), Vec::new());
         let mut streams: Vec<Vec<usize>> = Vec::new();
+        let mut lateness_us: Vec<i64> = Vec::new();
         for i in 0..views.len() {
             let mut own: Vec<usize> = Vec::new();
             let mut of: Vec<usize> = Vec::new();
+            let mut upstream_us = 0;
             for read in 0..views[i].reads.len() {
                 let name = views[i].reads[read].name.clone();
                 if views[i].reads[read].is_stream {
@@ -82,6 +87,7 @@ impl Pipeline {
                     views[i].direct &= views[upstream].direct;
                     views[upstream].downstream.push((i, read));
                     of.extend(&streams[upstream]);
+                    upstream_us = upstream_us.max(lateness_us[upstream]);
                 }
             }
             own.sort_unstable();
@@ -105,6 +111,8 @@ impl Pipeline {
             of.sort_unstable();
             of.dedup();
             streams.push(of);
+            let allowed_us = spec.views[i].allowed_lateness_ms.unwrap_or(0).saturating_mul(1000);
+            lateness_us.push(allowed_us.saturating_add(upstream_us));
             records.push(record);
         }
         let retention = SpanRetention { age_ms: None, bytes_max: DEAD_LETTER_BYTES };
@@ -118,6 +126,7 @@ impl Pipeline {
             records,
             intakes: intake::unite(intakes),
             streams,
+            lateness_us,
             newcomers,
             dead_letters: letters,
             max_drift_us: spec
@@ -180,12 +189,14 @@ impl Pipeline {
         })
     }
 
-    /// A view's watermark: the least of its streams'. `of` are the intakes'.
+    /// A view's watermark: the least of its streams', less the lateness that it
+    /// allows. `of` are the intakes'.
     fn watermark_us(&self, view: usize, of: &[Option<i64>]) -> Option<i64> {
         let with_time = self.intakes.iter().zip(of).filter(|(intake, _)| {
             self.streams[view].contains(&intake.stream) && self.sources[intake.stream].has_time()
         });
-        with_time.map(|(_, watermark)| *watermark).min().flatten()
+        let watermark_us = with_time.map(|(_, watermark)| *watermark).min().flatten();
+        watermark_us.map(|at| at.saturating_sub(self.lateness_us[view]))
     }
 
     /// The instant of processing at `now_us`, if a stream or a view wants to know; it
@@ -199,6 +210,8 @@ impl Pipeline {
 
     fn at(&self, view: usize, watermark_us: Option<i64>, instant_us: Option<i64>, number: u64) -> Epoch {
         let record = &self.records[view];
+        // What a view begins with is not late, however long ago it came.
+        let watermark_us = watermark_us.filter(|_| !self.newcomers[view]);
         let event = Bounds::to(watermark_us, record.closed_us);
         let processing = Bounds::to(instant_us, record.processed_us);
         Epoch { number, is_first: self.newcomers[view], event, processing, ..Epoch::default() }

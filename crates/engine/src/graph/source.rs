@@ -228,7 +228,10 @@ impl Source {
     ) -> Option<i64> {
         let delay_us = self.stream.watermark.as_ref()?.delay_us;
         let idle_us = u64::try_from(self.stream.idle_timeout_ms).unwrap_or(u64::MAX).saturating_mul(1000);
-        let is_idle = |i: usize| !had_events(i) && now_us.saturating_sub(self.active_us[i]) > idle_us;
+        // One whose events wait to be read is late, not idle.
+        let waits = |i: usize| record.cut.get(i).is_some_and(|cut| self.partitions[i].end_offset() > *cut);
+        let is_idle =
+            |i: usize| !had_events(i) && now_us.saturating_sub(self.active_us[i]) > idle_us && !waits(i);
         let times = || record.event_time_us.iter().enumerate().take(self.active_us.len());
         let active: Option<Vec<i64>> = times().filter(|(i, _)| !is_idle(*i)).map(|(_, t)| *t).collect();
         let newest = match active {

@@ -215,7 +215,8 @@ impl Tail {
     fn expire(&self, commit: &mut Commit, epoch: &Epoch, table: &Arc<KeyTable>) -> Result<(), QueryError> {
         let (Some(window), Some(retention_us)) = (self.window, self.retention_us) else { return Ok(()) };
         let Some(bound_us) = epoch.closes(window.edge) else { return Ok(()) };
-        for rows in table.snapshot().batches(Some(table.key()))? {
+        for rows in table.snapshot().scan(Some(table.key())) {
+            let rows = rows?;
             let mask = closed(rows.column(window.place), window.edge, bound_us.saturating_sub(retention_us))?;
             if mask.true_count() > 0 {
                 commit.delete(table, filter_record_batch(&rows, &mask)?);

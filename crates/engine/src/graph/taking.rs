@@ -14,10 +14,12 @@ use super::outputs::{DeadLetter, Outputs, Place};
 use super::source::Taken;
 use crate::operators::Delta;
 
-/// Most of what an epoch takes from each way through a stream.
+/// Most of what an epoch takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// From each way through a stream.
     pub rows: usize,
+    /// From all of them.
     pub bytes: usize,
 }
 
@@ -89,6 +91,8 @@ impl Pipeline {
             instant_us,
             began: intakes.iter().map(|intake| intake.record.cut.clone()).collect(),
         };
+        let ways = intakes.iter().filter(|intake| intake.waiting(&self.sources) > 0).count();
+        let limits = Limits { bytes: limits.bytes / ways.max(1), ..limits };
         let (front, behind): (Vec<_>, Vec<_>) =
             (0..intakes.len()).partition(|i| intakes[*i].is_in_front(intakes));
         for (place, is_in_front) in front.iter().map(|i| (*i, true)).chain(behind.iter().map(|i| (*i, false)))

@@ -206,7 +206,8 @@ impl Arrangement {
         let Some(table) = &self.table else { return Ok(None) };
         let projection: Vec<usize> = (0..self.keys).chain([self.first_column() + column]).collect();
         let mut found = Vec::new();
-        for batch in table.snapshot().batches(Some(&projection))? {
+        for batch in table.snapshot().scan(Some(&projection)) {
+            let batch = batch?;
             let mask = mask(batch.column(self.keys))?;
             if mask.true_count() > 0 {
                 found.push(filter_record_batch(&batch, &mask)?);
@@ -224,7 +225,8 @@ impl Arrangement {
     ) -> Result<Option<(Vec<ArrayRef>, Delta)>, QueryError> {
         let Some(table) = &self.table else { return Ok(None) };
         let mut found = Vec::new();
-        for batch in table.snapshot().batches(None)? {
+        for batch in table.snapshot().scan(None) {
+            let batch = batch?;
             let mask = mask(batch.column(place))?;
             if mask.true_count() > 0 {
                 found.push(filter_record_batch(&batch, &mask)?);
@@ -244,7 +246,8 @@ impl Arrangement {
         mask: impl Fn(&RecordBatch) -> Result<BooleanArray, QueryError>,
     ) -> Result<(), QueryError> {
         let Some(table) = &self.table else { return Ok(()) };
-        for batch in table.snapshot().batches(None)? {
+        for batch in table.snapshot().scan(None) {
+            let batch = batch?;
             let columns = batch.columns()[self.first_column()..].to_vec();
             let gone = mask(&batch_of(&self.row, columns, batch.num_rows())?)?;
             let places: UInt32Array =

@@ -279,7 +279,8 @@ fn by_function(plan: &AggregatePlan, columns: &[ArrayRef]) -> Vec<Vec<ArrayRef>>
 /// The rows of closed windows in a table whose first columns are the groups.
 fn closed_rows(table: &KeyTable, window: Window, bound_us: i64) -> Result<Option<RecordBatch>, QueryError> {
     let mut rows = Vec::new();
-    for batch in table.snapshot().batches(None)? {
+    for batch in table.snapshot().scan(None) {
+        let batch = batch?;
         let mask = closed(batch.column(window.place), window.edge, bound_us)?;
         if mask.true_count() > 0 {
             rows.push(filter_record_batch(&batch, &mask)?);

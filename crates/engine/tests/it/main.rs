@@ -5,6 +5,7 @@
 
 mod compacted;
 mod crash;
+mod idle;
 mod instant;
 mod oracle;
 mod platform;

@@ -33,6 +33,17 @@ impl TestPlatform {
 
     /// Opens what a disk holds; the keyed store lies on the real disk always.
     pub async fn open_on(disk: Arc<dyn Disk>, folder: &Path, options: EngineOptions) -> Self {
+        let tables = StoreOptions { background: false, ..StoreOptions::default() };
+        Self::open_with(disk, folder, options, tables).await
+    }
+
+    /// The same, with other options of the tables.
+    pub async fn open_with(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        options: EngineOptions,
+        store_options: StoreOptions,
+    ) -> Self {
         let (clock, metrics) = (Arc::new(SystemClock), Metrics::default());
         let log_options = LogOptions { background: false, disk_reserve_bytes: 0, ..LogOptions::default() };
         let random = Arc::new(SystemRandom::default());
@@ -40,7 +51,6 @@ impl TestPlatform {
         let log =
             EventLog::open(&log_folder, disk.clone(), clock.clone(), random, metrics.clone(), log_options)
                 .unwrap();
-        let store_options = StoreOptions { background: false, ..StoreOptions::default() };
         let store_folder = folder.join("tables");
         let store =
             Store::open(&store_folder, disk.clone(), clock.clone(), metrics.clone(), store_options).unwrap();

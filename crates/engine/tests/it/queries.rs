@@ -10,6 +10,8 @@ use pluvio_foundation::Random;
 pub enum Query {
     /// A stream, or a view made before.
     Named(String),
+    /// Over the streams' event time.
+    Timed(&'static str),
     Filter(Box<Query>, &'static str),
     Map(Box<Query>, &'static str),
     /// UNION, UNION ALL, INTERSECT, EXCEPT.
@@ -32,8 +34,25 @@ pub enum Query {
     Over(Box<Query>, &'static str),
 }
 
-use Query::{Above, AsOf, Distinct, Exists, Filter, Group, Join, Map, Named, Over, Set, Top};
+use Query::{Above, AsOf, Distinct, Exists, Filter, Group, Join, Map, Named, Over, Set, Timed, Top};
 
+const TIMED: &[&str] = &[
+    "SELECT a, count(*) AS b, max(c) AS c FROM TABLE(TUMBLE(TABLE one, DESCRIPTOR(at), INTERVAL '4' SECOND)) \
+     GROUP BY window_start, window_end, a",
+    "SELECT a, sum(b) AS b, c FROM TABLE(HOP(TABLE two, DESCRIPTOR(at), INTERVAL '2' SECOND, INTERVAL '6' SECOND)) \
+     GROUP BY window_start, window_end, a, c",
+    "SELECT a, count(DISTINCT b) AS b, min(c) AS c \
+     FROM TABLE(CUMULATE(TABLE one, DESCRIPTOR(at), INTERVAL '3' SECOND, INTERVAL '9' SECOND)) \
+     GROUP BY window_start, window_end, a",
+    "SELECT a, count(*) AS b, max(c) AS c \
+     FROM TABLE(SESSION(TABLE two PARTITION BY a, DESCRIPTOR(at), INTERVAL '1' SECOND)) \
+     GROUP BY window_start, window_end, a",
+    "SELECT l.a, r.b, l.c FROM one l JOIN two r ON l.a = r.a \
+     AND r.at BETWEEN l.at - INTERVAL '2' SECOND AND l.at + INTERVAL '1' SECOND",
+    "SELECT l.a, l.b, r.c FROM two l LEFT JOIN one r ON l.a = r.a AND r.at BETWEEN l.at AND l.at + INTERVAL '2' SECOND",
+    "SELECT a, count(*) OVER (PARTITION BY a ORDER BY at RANGE BETWEEN INTERVAL '2' SECOND PRECEDING AND CURRENT ROW) AS b, c \
+     FROM one",
+];
 const FILTERS: &[&str] = &["b > 3", "a = 2", "c IS NOT NULL", "c <> 'x' AND b < 8", "a IS NULL OR b % 2 = 0"];
 const MAPS: &[&str] =
     &["a, a + b AS b, c", "b % 4 AS a, b, upper(c) AS c", "a, -b AS b, coalesce(c, 'none') AS c"];
@@ -78,7 +97,10 @@ impl Query {
         let chosen = |of: &[&'static str]| of[below(of.len())];
         let inner = || Box::new(Self::random(random, depth - 1, names));
         if depth == 0 || below(8) == 0 {
-            return Named(names[below(names.len())].clone());
+            return match below(5) {
+                0 => Timed(chosen(TIMED)),
+                _ => Named(names[below(names.len())].clone()),
+            };
         }
         match below(14) {
             0 => Filter(inner(), chosen(FILTERS)),
@@ -103,10 +125,24 @@ impl Query {
     /// The queries that this one stands on.
     pub fn parts(&self) -> Vec<&Self> {
         match self {
-            Named(_) => Vec::new(),
+            Named(_) | Timed(_) => Vec::new(),
             Filter(of, _) | Map(of, _) | Distinct(of) | Group(of, ..) | Top(of, ..) | Over(of, _) => vec![of],
             Set(l, _, r) | Join(l, _, r, _) | AsOf(l, _, r, _) | Exists(l, _, r) | Above(l, _, r) => {
                 vec![l, r]
+            }
+        }
+    }
+
+    /// The streams that it reads; `None` if it reads views or windows of a stream, whose
+    /// events cannot be chosen.
+    pub fn streams(&self) -> Option<Vec<&str>> {
+        match self {
+            Named(name) if name.starts_with("view") => None,
+            Named(name) => Some(vec![name]),
+            Timed(_) => None,
+            _ => {
+                let parts = self.parts().into_iter().map(Self::streams);
+                Some(parts.collect::<Option<Vec<_>>>()?.concat())
             }
         }
     }
@@ -123,7 +159,7 @@ impl Query {
     fn with(&self, place: usize, part: Self) -> Self {
         let mut changed = self.clone();
         let slot = match &mut changed {
-            Named(_) => return changed,
+            Named(_) | Timed(_) => return changed,
             Filter(of, _) | Map(of, _) | Distinct(of) | Group(of, ..) | Top(of, ..) | Over(of, _) => of,
             Set(l, _, r) | Join(l, _, r, _) | AsOf(l, _, r, _) | Exists(l, _, r) | Above(l, _, r) => {
                 if place == 0 { l } else { r }
@@ -138,6 +174,7 @@ impl Display for Query {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
             Named(name) => write!(f, "SELECT a, b, c FROM {name}"),
+            Timed(text) => write!(f, "{text}"),
             Filter(of, condition) => write!(f, "SELECT a, b, c FROM ({of}) AS q WHERE {condition}"),
             Map(of, columns) => write!(f, "SELECT {columns} FROM ({of}) AS q"),
             Set(l, kind, r) => {

@@ -32,7 +32,7 @@ pub async fn alter(session: &Session, alter: AlterJob) -> Result<(), QueryError>
             let plan = plan_continuous(session.context(), query).await.map_err(|e| e.at(start))?;
             let jobs = session.platform().jobs()?;
             let shape = jobs.shape(session.catalog(), &plan, ViewTerms::of(&view));
-            let ViewShape { columns, kind, reads } = shape.map_err(|e| e.at(start))?;
+            let ViewShape { columns, kind, reads, .. } = shape.map_err(|e| e.at(start))?;
             if (&columns, &kind) != (&view.columns, &view.kind) || reads != view.reads {
                 let message = format!(
                     "the query would change what \"{}\" keeps (its columns, its key or what it reads): create a view \
@@ -59,6 +59,7 @@ fn set(view: ViewDef, options: &ViewOptions) -> ViewDef {
         trigger_ms: options.trigger_ms.or(view.trigger_ms),
         parallelism: options.parallelism.or(view.parallelism),
         max_drift_ms: options.max_drift_ms.or(view.max_drift_ms),
+        allowed_lateness_ms: options.allowed_lateness_ms.or(view.allowed_lateness_ms),
         unknown_key: options.unknown_key.unwrap_or(view.unknown_key),
         ..view
     }

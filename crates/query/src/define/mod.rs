@@ -62,7 +62,7 @@ fn tag(command: &Command) -> &'static str {
         Command::Drop { kind: "sink", .. } => "DROP SINK",
         Command::Drop { .. } => "DROP MATERIALIZED VIEW",
         Command::AlterJob(_) => "ALTER JOB",
-        Command::Copy(_) | Command::Flush | Command::Sql(_) => "OK",
+        Command::Copy(_) | Command::Flush | Command::Explain(_) | Command::Sql(_) => "OK",
     }
 }
 
@@ -87,12 +87,19 @@ pub(crate) async fn definition(
     }
 }
 
-async fn view_definition(session: &Session, view: CreateView, sql: &str) -> Result<ViewDef, QueryError> {
+/// What the engine makes of a view.
+pub(crate) async fn shape(session: &Session, view: &CreateView) -> Result<ViewShape, QueryError> {
     // The query was parsed in place, so the planner's places are the file's.
-    let plan = plan_continuous(session.context(), view.query).await.map_err(|e| e.at(view.query_start))?;
+    let plan = plan_continuous(session.context(), view.query.clone()).await;
     let terms = ViewTerms { emit_on_window_close: view.emit_on_window_close, ttl_ms: view.ttl_ms };
-    let shape = session.platform().jobs()?.shape(session.catalog(), &plan, terms);
-    let ViewShape { columns, kind, reads } = shape.map_err(|e| e.at(view.query_start))?;
+    let jobs = session.platform().jobs()?;
+    let shape = plan.and_then(|plan| jobs.shape(session.catalog(), &plan, terms));
+    shape.map_err(|e| e.at(view.query_start))
+}
+
+async fn view_definition(session: &Session, view: CreateView, sql: &str) -> Result<ViewDef, QueryError> {
+    let shape = shape(session, &view).await;
+    let ViewShape { columns, kind, reads, .. } = shape?;
     let options = view.options;
     let def = ViewDef {
         name: view.name,
@@ -108,6 +115,7 @@ async fn view_definition(session: &Session, view: CreateView, sql: &str) -> Resu
         paused: false,
         parallelism: options.parallelism,
         max_drift_ms: options.max_drift_ms,
+        allowed_lateness_ms: options.allowed_lateness_ms,
         unknown_key: options.unknown_key.unwrap_or_default(),
         ttl_ms: view.ttl_ms,
         sql: sql.to_owned(),

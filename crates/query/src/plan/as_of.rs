@@ -97,6 +97,13 @@ fn by_system_time(mut join: Join, mut conditions: Vec<Expr>, instant: Expr) -> R
         return joined(&join.left, join.right.as_ref().clone(), &join, conditions);
     }
     let time = if let Some(stream) = provider.downcast_ref::<StreamProvider>() {
+        if stream.stream().has_changes() {
+            return Err(unsupported(format!(
+                "\"{name}\" is a stream of changes: a row that is replaced is taken back, so that it cannot be joined as \
+                 of an earlier time. Read the topic as a stream of events that stay (without PRIMARY KEY and changes), \
+                 and FOR SYSTEM_TIME AS OF or ASOF JOIN finds the version of each time"
+            )));
+        }
         stream.stream().watermark.as_ref().map(|watermark| watermark.column.clone())
     } else if let Some(view) = provider.downcast_ref::<AppendProvider>() {
         view.time_column().map(str::to_owned)

@@ -36,6 +36,8 @@ pub enum Command {
     AlterJob(Box<AlterJob>),
     /// FLUSH.
     Flush,
+    /// EXPLAIN CREATE MATERIALIZED VIEW.
+    Explain(Box<CreateView>),
     /// Anything that DataFusion plans.
     Sql(Box<Statement>),
 }
@@ -133,6 +135,8 @@ pub struct ViewOptions {
     pub parallelism: Option<u32>,
     /// `max_drift`, in milliseconds.
     pub max_drift_ms: Option<i64>,
+    /// `allowed_lateness`, in milliseconds.
+    pub allowed_lateness_ms: Option<i64>,
     /// `unknown_key`.
     pub unknown_key: Option<UnknownKey>,
 }

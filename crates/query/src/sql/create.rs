@@ -175,6 +175,7 @@ pub fn view_options(options: &mut Options) -> Result<ViewOptions, QueryError> {
             _ => Err(format!("it is a number of threads from 1 to {PARALLELISM_MAX}")),
         })?,
         max_drift_ms: duration(options, "max_drift")?,
+        allowed_lateness_ms: duration(options, "allowed_lateness")?,
         unknown_key: options.value("unknown_key", |text| match text {
             "drop" => Ok(UnknownKey::Drop),
             "dead_letter" => Ok(UnknownKey::DeadLetter),

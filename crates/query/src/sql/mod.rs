@@ -8,6 +8,7 @@ mod columns;
 mod command;
 mod create;
 mod kafka;
+mod named_arguments;
 mod old_windows;
 mod options;
 mod other;

@@ -8,7 +8,7 @@ use super::Options;
 use super::command::{
     AlterJob, Command, Copy, JobChange, Text, identifier, next_position, parse as parse_text, word,
 };
-use super::create::{query, single_char, start_at, view_options};
+use super::create::{self, query, single_char, start_at, view_options};
 use crate::QueryError;
 
 /// The statement at hand, if it is one of these.
@@ -26,7 +26,7 @@ pub fn parse(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<Option<(Command
         return Ok(Some((Command::Flush, false)));
     }
     if is(0, "explain") {
-        return explain_view(parser);
+        return explain_view(parser, text);
     }
     if is(0, "show") {
         return show(parser);
@@ -101,10 +101,18 @@ fn restart_from(parser: &mut Parser<'_>) -> Result<Option<StartAt>, QueryError> 
     start_at(&text).map(Some).map_err(|e| QueryError::invalid(format!("RESTART FROM '{text}': {e}")).at(at))
 }
 
-/// `EXPLAIN [ANALYZE] MATERIALIZED VIEW name`: its operators.
-fn explain_view(parser: &mut Parser<'_>) -> Result<Option<(Command, bool)>, QueryError> {
+/// `EXPLAIN [ANALYZE] MATERIALIZED VIEW name`: its operators; `EXPLAIN CREATE
+/// MATERIALIZED VIEW …`: those that it would have.
+fn explain_view(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<Option<(Command, bool)>, QueryError> {
     let is =
         |n: usize, expected: &str| parser.peek_nth_token(n).token.to_string().eq_ignore_ascii_case(expected);
+    if is(1, "create") {
+        parser.next_token();
+        return match create::parse(parser, text)? {
+            Some((Command::CreateView(view), _)) => Ok(Some((Command::Explain(Box::new(view)), false))),
+            _ => Err(QueryError::unsupported("of what CREATE makes, EXPLAIN shows materialized views")),
+        };
+    }
     let analyze = usize::from(is(1, "analyze"));
     if !is(1 + analyze, "materialized") || !is(2 + analyze, "view") {
         return Ok(None);

@@ -15,6 +15,16 @@ const SPELLINGS: &[(&str, &str)] = &[
          in a nested SELECT, and filter that",
     ),
     (
+        "FORMAT",
+        "FORMAT … ENCODE … is spelt as an option here: WITH (format = 'json'); changes = 'upsert' stands for FORMAT UPSERT, \
+         format = 'debezium' for FORMAT DEBEZIUM",
+    ),
+    (
+        "SESSION",
+        "SESSION WITH GAP is spelt TABLE(SESSION(TABLE t PARTITION BY key, DESCRIPTOR(time), INTERVAL '10' SECOND)), \
+         grouped by its window_start and window_end",
+    ),
+    (
         "WITHIN",
         "a join within a time is JOIN t ON a.k = t.k AND t.at BETWEEN a.at AND a.at + INTERVAL '10' SECOND",
     ),

@@ -2,6 +2,8 @@
 //!
 //! - `TABLE(TUMBLE(TABLE t, DESCRIPTOR(c), INTERVAL …))` and `TUMBLE(t, c, INTERVAL …)`
 //!   → `TUMBLE('t', 'c', INTERVAL …)`, a plain table function; the other windows alike;
+//! - `TUMBLE(DATA => TABLE t, TIMECOL => DESCRIPTOR(c), SIZE => INTERVAL …)` → the same
+//!   without the names, in their usual order: `named_arguments.rs`;
 //! - `EMIT ON WINDOW CLOSE` → one token that cannot be an alias of what stands
 //!   before it;
 //! - joins as of a time: `as_of.rs`; windows as functions in GROUP BY: `old_windows.rs`.
@@ -11,13 +13,14 @@
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::as_of::as_of;
+use super::named_arguments::named_arguments;
 use super::old_windows::old_windows;
 
 /// Applies every rewrite.
 pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     // Comments and blanks carry nothing; without them, lookahead is simple.
     let tokens: Vec<_> = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
-    let tokens = old_windows(as_of(tokens));
+    let tokens = old_windows(as_of(named_arguments(tokens)));
     let mut out = Vec::with_capacity(tokens.len());
     let mut closing = Vec::new();
     let mut depth = 0_usize;
@@ -76,7 +79,7 @@ pub(super) fn is_words(tokens: &[TokenWithSpan], i: usize, words: &[&str]) -> bo
     words.iter().enumerate().all(|(n, word)| is_word(tokens, i + n, word))
 }
 
-fn is_window(tokens: &[TokenWithSpan], i: usize) -> bool {
+pub(super) fn is_window(tokens: &[TokenWithSpan], i: usize) -> bool {
     let named = ["tumble", "hop", "cumulate", "session"].iter().any(|name| is_word(tokens, i, name));
     named && is(tokens, i + 1, &Token::LParen)
 }

@@ -113,7 +113,10 @@ impl TableFunctionImpl for WindowTable {
         let name = self.name(table)?;
         let time = self.name(time)?;
         let Some(inner) = self.resolver.provider(&name) else {
-            return plan_err!("there is no stream, table or view \"{name}\"");
+            return plan_err!(
+                "there is no stream, table or view \"{name}\"; a window stands on one by name, so what WITH or a \
+                 subquery gives is first made a materialized view"
+            );
         };
         let schema = inner.schema();
         match schema.field_with_name(&time).map(|f| f.data_type()) {

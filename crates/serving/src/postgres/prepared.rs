@@ -71,6 +71,10 @@ impl Planner {
         match parse(piece.text) {
             Ok(mut parsed) => match (parsed.pop().map(|parsed| parsed.command), parsed.is_empty()) {
                 (Some(Command::Sql(statement)), true) => self.prepare_sql(*statement, piece).await,
+                (Some(Command::Explain(_)), true) => {
+                    let plan = self.session.plan(piece.text).await.map_err(|error| refused(&error))?;
+                    Ok(prepared(piece, Action::Query(Box::new(plan), Names::default()), Vec::new()))
+                }
                 (Some(_), true) => Ok(prepared(piece, Action::Command, Vec::new())),
                 _ => Err(refused(&QueryError::invalid("expected one statement"))),
             },

@@ -98,7 +98,7 @@ impl Jobs for Remembered {
         let grouped = plan.display_indent().to_string().contains("Aggregate") && !terms.emit_on_window_close;
         let kind =
             if grouped { ViewKind::Keyed { key: vec![0] } } else { ViewKind::Append { time_column: None } };
-        Ok(ViewShape { columns, kind, reads: Vec::new() })
+        Ok(ViewShape { columns, kind, reads: Vec::new(), operators: Vec::new() })
     }
 
     fn reconcile(&self) -> Result<(), QueryError> {
