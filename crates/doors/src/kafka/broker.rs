@@ -38,8 +38,12 @@ pub struct BrokerOptions {
     pub connections_max: usize,
     /// Largest Produce request, in bytes.
     pub frame_bytes_max: usize,
-    /// Most bytes of requests being read at once, over all connections.
+    /// Most bytes of Produce requests being read or waiting for their transaction at
+    /// once, over all connections.
     pub requests_bytes_max: usize,
+    /// Most bytes of other large requests that are read and not carried out, over
+    /// all connections. Apart, so that no waiting reader keeps producers waiting.
+    pub waiting_bytes_max: usize,
     /// Most bytes of Fetch answers being sent at once, over all connections.
     pub answers_bytes_max: usize,
     /// Most fetch sessions at once.
@@ -87,6 +91,7 @@ impl Default for BrokerOptions {
             connections_max: limits::CONNECTIONS_MAX,
             frame_bytes_max: limits::KAFKA_FRAME_BYTES_MAX,
             requests_bytes_max: 256 << 20,
+            waiting_bytes_max: 64 << 20,
             answers_bytes_max: 256 << 20,
             fetch_sessions_max: 1_000,
             fetch_session_partitions_max: 1 << 20,
@@ -239,6 +244,7 @@ pub struct Broker {
     pub(crate) throttle: Throttle,
     pub(crate) transactions: Transactions,
     pub(crate) requests_budget: ByteBudget,
+    pub(crate) waiting_budget: ByteBudget,
     pub(crate) answers_budget: ByteBudget,
 }
 
@@ -267,6 +273,7 @@ impl Broker {
             complaints: Complaints::default(),
             throttle: Throttle::default(),
             requests_budget: ByteBudget::new(options.requests_bytes_max),
+            waiting_budget: ByteBudget::new(options.waiting_bytes_max),
             answers_budget: ByteBudget::new(options.answers_bytes_max),
             cluster_id: URL_SAFE_NO_PAD.encode(log.id()),
             log,

@@ -115,7 +115,7 @@ where
             }
             Verdict::Refuse(body) => body,
         };
-        call.reply(Q::KEY, &body)
+        call.reply(Q::KEY, &body).map(Answer::Ready)
     }))
 }
 
@@ -138,7 +138,7 @@ fn out_of_place(call: &Call, key: ApiKey, body: &impl Encodable) -> Result<Answe
 pub(crate) fn begin(call: Call, request: Request) -> Result<Answer, DoorError> {
     Ok(match request {
         Request::Produce(request) => return produce::produce(&call, request),
-        Request::Fetch(request) => Answer::Later(Box::pin(fetch::fetch(call, request))),
+        Request::Fetch(request) => Answer::Later(Box::pin(async { fetch::fetch(call, request).await.map(Answer::Ready) })),
         Request::ListOffsets(r) => later(call, r, list_offsets::list_offsets),
         Request::OffsetForLeaderEpoch(r) => soon(call, r, |c, r| list_offsets::leader_epoch(c, &r)),
         Request::Metadata(r) => later(call, r, metadata::metadata),
