@@ -55,6 +55,8 @@ pub struct BrokerOptions {
     pub group_initial_delay_ms: u64,
     /// Most groups with members at once.
     pub groups_max: usize,
+    /// Most that the members of all groups tell and are given, in bytes.
+    pub groups_bytes_max: usize,
     /// Most members of one group.
     pub group_members_max: usize,
     /// A member of a group of the consumer protocol is given up after so long
@@ -97,6 +99,7 @@ impl Default for BrokerOptions {
             fetch_session_partitions_max: 1 << 20,
             group_initial_delay_ms: 0,
             groups_max: 10_000,
+            groups_bytes_max: 256 << 20,
             group_members_max: 1_000,
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,

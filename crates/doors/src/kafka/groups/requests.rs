@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::list_groups_response::ListedGroup;
@@ -18,6 +19,7 @@ use tokio::sync::oneshot;
 
 use super::group::Group;
 use super::member::{Joined, Joining, Member, Refusal};
+use super::memory::ENTRY_BYTES;
 use super::state::State;
 use super::{Listed, drive};
 use crate::kafka::broker::Broker;
@@ -30,9 +32,6 @@ const SESSION_TIMEOUT_MS_MIN: i32 = 1_000;
 const SESSION_TIMEOUT_MS_MAX: i32 = 1_800_000;
 /// Most that a member may tell about itself, in bytes.
 const MEMBER_BYTES_MAX: usize = 512 << 10;
-/// Most that all members of a group tell and are given, in bytes: it is one
-/// stored record.
-const GROUP_BYTES_MAX: usize = 32 << 20;
 const CLIENT_ID_BYTES_MAX: usize = 100;
 
 /// Carries out a JoinGroup; the answer comes once the group is complete.
@@ -77,7 +76,8 @@ pub(crate) async fn join(call: Call, request: JoinGroupRequest) -> JoinGroupResp
 fn is_too_large(request: &JoinGroupRequest) -> bool {
     let names = request.protocols.iter().map(|protocol| &protocol.name);
     let mut texts = names.chain(&request.group_instance_id).chain([&request.protocol_type]);
-    let told = request.protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len());
+    let told = |it: &JoinGroupRequestProtocol| it.name.len() + it.metadata.len() + ENTRY_BYTES;
+    let told = request.protocols.iter().map(told);
     texts.any(|text| text.len() > TEXT_BYTES_MAX) || told.sum::<usize>() > MEMBER_BYTES_MAX
 }
 
@@ -166,8 +166,8 @@ pub(crate) async fn sync(call: Call, request: SyncGroupRequest) -> SyncGroupResp
         {
             return Err(Code::InconsistentGroupProtocol);
         }
-        let told_bytes = || group.members.values().map(Member::bytes).sum::<usize>();
-        if *request.member_id == *group.leader && told_bytes() + assigned_bytes > GROUP_BYTES_MAX {
+        let told_bytes = || group.members.values().map(Member::told_bytes).sum::<usize>();
+        if *request.member_id == *group.leader && told_bytes() + assigned_bytes > group.bytes_max {
             return Err(Code::GroupMaxSizeReached);
         }
         group.sync(now_ms, &request.member_id, assignments, answer);

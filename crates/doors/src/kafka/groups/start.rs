@@ -8,6 +8,7 @@ use pluvio_eventlog::EventLog;
 use pluvio_foundation::Clock;
 
 use super::consumer::{ConsumerGroup, Settings};
+use super::memory::Memory;
 use super::slot::{Kind, Slot};
 use super::stored::{Key, Table, consumer, decode_group};
 use super::{Groups, Slots, drive, signed};
@@ -24,6 +25,7 @@ impl Groups {
         let monotonic_ms = clock.monotonic_us() / 1000;
         let groups = Self {
             slots: Mutex::default(),
+            memory: Memory::new(options.groups_bytes_max),
             journal: Journal::open(log, TOPIC, clock, Table::default())?,
             is_stopped: AtomicBool::new(false),
             retention_ms: options.offsets_retention_ms,
@@ -47,6 +49,7 @@ impl Groups {
             tracing::warn!(%error, "old consumer groups are not forgotten yet");
         }
         tracing::info!(groups = slots.len(), "consumer groups read");
+        slots.values_mut().for_each(Slot::count);
         *groups.slots.lock() = slots;
         Ok(groups)
     }
@@ -63,7 +66,7 @@ impl Groups {
                     let (kind, written_ms) = decode_group(value, || self.classic(), consumer)?;
                     let emptied_ms = monotonic_ms - (now_ms - written_ms).max(0);
                     let emptied_ms = kind.is_idle().then_some(emptied_ms);
-                    slots.insert(name.clone(), Slot { emptied_ms, ..Slot::new(kind) });
+                    slots.insert(name.clone(), Slot { emptied_ms, ..Slot::new(kind, self.memory.share()) });
                 }
                 (Key::Member { id, .. }, Some(Slot { kind: Kind::Consumer(group), emptied_ms, .. })) => {
                     group.restore(id.clone(), consumer::decode(value)?).map_err(|it| it.message)?;
