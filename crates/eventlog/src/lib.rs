@@ -71,6 +71,7 @@ mod error;
 mod identity;
 mod index;
 pub mod inspect;
+pub mod internal;
 mod layout;
 mod log;
 mod meta;

@@ -1,5 +1,6 @@
 //! A topic: a name, a configuration and partitions.
 
+use crate::internal::is_internal;
 use crate::partition::Partition;
 use crate::shared::Shared;
 use crate::tail::TopicTail;
@@ -46,9 +47,9 @@ impl Topic {
         self.info.config.read().clone()
     }
 
-    /// Whether it belongs to the system: its name begins with two underscores.
+    /// Whether it belongs to the system.
     pub fn is_internal(&self) -> bool {
-        self.info.name.starts_with("__")
+        is_internal(&self.info.name)
     }
 }
 

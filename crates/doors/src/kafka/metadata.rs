@@ -8,6 +8,7 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
+use pluvio_eventlog::internal::is_internal;
 use pluvio_eventlog::{LogError, Topic, TopicConfig};
 use pluvio_foundation::limits;
 use uuid::Uuid;
@@ -78,7 +79,7 @@ async fn find_or_make(broker: &Arc<Broker>, name: &str, make: bool) -> Result<Ar
     if name.len() > limits::TOPIC_NAME_BYTES_MAX {
         return Err(Code::InvalidTopicException);
     }
-    if !make || name.starts_with("__") {
+    if !make || is_internal(name) {
         return Err(Code::UnknownTopicOrPartition);
     }
     let partitions = broker.options.default_partitions;

@@ -16,6 +16,7 @@ use kafka_protocol::messages::{
     BrokerId, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
 };
+use pluvio_eventlog::internal::is_internal;
 use pluvio_eventlog::{LogError, Topic, TopicConfig};
 use pluvio_foundation::limits;
 use uuid::Uuid;
@@ -85,9 +86,6 @@ fn described(call: &Call, result: CreatableTopicResult, made: &Made) -> Creatabl
 async fn create_one(call: &Call, asked: &CreatableTopic, validate_only: bool) -> Result<Made, Refused> {
     let broker = &call.broker;
     let name: &str = &asked.name;
-    if name.starts_with("__") {
-        return Err((Code::InvalidTopicException, "names that begin with __ are internal".into()));
-    }
     let partitions = partitions_of(broker, asked)?;
     let defaults = &broker.log.options().topic;
     let mut config = defaults.clone();
@@ -95,7 +93,7 @@ async fn create_one(call: &Call, asked: &CreatableTopic, validate_only: bool) ->
         let change = entry.value.as_ref().map_or(Change::Reset, |value| Change::Set(value.to_string()));
         apply(&mut config, defaults, &entry.name, &change).map_err(|reason| (Code::InvalidConfig, reason))?;
     }
-    if broker.log.topic(name).is_some() {
+    if broker.log.topic(name).is_some() || is_internal(name) {
         return Err((Code::TopicAlreadyExists, format!("topic {name:?} exists already")));
     }
     let given = asked.configs.iter().filter(|entry| entry.value.is_some());

@@ -27,10 +27,16 @@ async fn topics_are_made_listed_grown_and_deleted() {
     client.create_topic("rain", 2, &[]).await.unwrap();
     let again = client.create_topic("rain", 2, &[]).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::AlreadyExists);
-    for (bad, settings) in [("a/b", vec![]), ("__mine", vec![]), ("x", vec![("no.such", "1")])] {
+    for (bad, settings) in [("a/b", vec![]), ("__consumer_offsets", vec![]), ("x", vec![("no.such", "1")])] {
         assert!(client.create_topic(bad, 1, &settings).await.is_err(), "{bad}");
     }
     assert!(client.create_topic("none", 0, &[]).await.is_err());
+    // Two underscores alone make no internal topic: connectors have such topics.
+    client.create_topic("__debezium-heartbeat.shop", 1, &[]).await.unwrap();
+    let listed = client.metadata(Some(&["__debezium-heartbeat.shop"])).await.unwrap();
+    assert!(!listed[0].internal);
+    client.produce("__debezium-heartbeat.shop", 0, batch(&["x"]), -1).await.unwrap().await.unwrap();
+    client.delete_topic("__debezium-heartbeat.shop").await.unwrap();
     let listed = client.metadata(Some(&["rain"])).await.unwrap();
     assert_eq!((listed[0].name.as_str(), listed[0].partitions, listed[0].internal), ("rain", 2, false));
 

@@ -13,7 +13,7 @@ fn topics_survive_any_crash() {
         let log = rig.open();
         let made = log.create_topic("orders", 3, small_segments()).unwrap();
         assert!(!made.is_internal());
-        log.create_topic("__offsets", 1, TopicConfig::default()).unwrap();
+        log.create_topic("__consumer_offsets", 1, TopicConfig::default()).unwrap();
         log.create_topic("gone", 2, TopicConfig::default()).unwrap();
         log.add_partitions("orders", 5).unwrap();
         let altered = TopicConfig { retention_bytes: Some(7), cleanup: Cleanup::Compact, ..small_segments() };
@@ -22,11 +22,11 @@ fn topics_survive_any_crash() {
         rig.crash(seed);
         let log = rig.open();
         let names: Vec<_> = log.topics().iter().map(|topic| topic.name().to_owned()).collect();
-        assert_eq!(names, ["__offsets", "orders"]);
+        assert_eq!(names, ["__consumer_offsets", "orders"]);
         let orders = log.topic_by_id(made.id()).unwrap();
         assert_eq!((orders.partitions().len(), orders.config()), (5, altered));
         assert!(orders.partition(4).is_some() && orders.partition(5).is_none());
-        assert!(orders.partition(-1).is_none() && log.topic("__offsets").unwrap().is_internal());
+        assert!(orders.partition(-1).is_none() && log.topic("__consumer_offsets").unwrap().is_internal());
         assert!(log.recovery_report().is_empty(), "{:?}", log.recovery_report());
     }
 }

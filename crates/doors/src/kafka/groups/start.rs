@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use pluvio_eventlog::EventLog;
+use pluvio_eventlog::internal::CONSUMER_GROUPS;
 use pluvio_foundation::Clock;
 
 use super::consumer::{ConsumerGroup, Settings};
@@ -16,8 +17,6 @@ use crate::DoorError;
 use crate::kafka::broker::{Broker, BrokerOptions};
 use crate::kafka::journal::Journal;
 
-const TOPIC: &str = "__consumer_groups";
-
 impl Groups {
     /// Reads all groups back, from the topic that is made if it is not there;
     /// blocks while it does. Time stands still for them until [`resume`].
@@ -26,7 +25,7 @@ impl Groups {
         let groups = Self {
             slots: Mutex::default(),
             memory: Memory::new(options.groups_bytes_max),
-            journal: Journal::open(log, TOPIC, clock, Table::default())?,
+            journal: Journal::open(log, CONSUMER_GROUPS, clock, Table::default())?,
             is_stopped: AtomicBool::new(false),
             retention_ms: options.offsets_retention_ms,
             groups_max: options.groups_max,
@@ -40,7 +39,8 @@ impl Groups {
         };
         let mut slots = Slots::new();
         let restored = groups.journal.with(|table| groups.restore(table, &mut slots, signed(monotonic_ms)));
-        let astray = restored.map_err(|reason| DoorError::Stored { topic: TOPIC, offset: -1, reason })?;
+        let astray =
+            restored.map_err(|reason| DoorError::Stored { topic: CONSUMER_GROUPS, offset: -1, reason })?;
         let since_ms = signed(monotonic_ms) - groups.retention_ms;
         let expired = slots.extract_if(|_, slot| slot.emptied_ms.is_some_and(|at_ms| at_ms < since_ms));
         let gone = expired.map(|(name, _)| Key::Group(name)).chain(astray);
