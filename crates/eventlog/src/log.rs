@@ -3,6 +3,7 @@
 use crate::buffers::Buffers;
 use crate::checkpoint::{self, Known};
 use crate::error::IoContext;
+use crate::internal::is_internal;
 use crate::meta::Meta;
 use crate::options::{check_partitions, check_topic_name};
 use crate::partition::Partition;
@@ -112,7 +113,7 @@ impl EventLog {
 
     /// Makes a topic. It is there after any crash once this returns.
     ///
-    /// Fails with `InvalidTopic`, `TopicExists`, `Closed` or `Io`.
+    /// Fails with `InvalidTopic`, `TopicExists`, `LimitReached`, `Closed` or `Io`.
     pub fn create_topic(
         &self,
         name: &str,
@@ -127,6 +128,7 @@ impl EventLog {
         if self.topic(name).is_some() {
             return Err(LogError::TopicExists { topic: name.to_owned() });
         }
+        self.check_room(name, 1, partitions)?;
         let shared = &self.shared;
         let meta = Meta { name: name.to_owned(), id: shared.random.uuid(), partitions, config };
         let topics = shared.root.join(layout::TOPICS);
@@ -181,7 +183,7 @@ impl EventLog {
     /// Raises the number of partitions to `total`.
     ///
     /// Fails with `TopicNotFound`, `InvalidTopic` (fewer than there are, or too
-    /// many), `Closed` or `Io`.
+    /// many), `LimitReached`, `Closed` or `Io`.
     pub fn add_partitions(&self, name: &str, total: u32) -> Result<(), LogError> {
         check_partitions(name, total)?;
         let _changing = self.changing.lock();
@@ -192,6 +194,7 @@ impl EventLog {
             let reason = format!("it has {present} partitions; they can be added to, not removed");
             return Err(LogError::InvalidTopic { topic: name.to_owned(), reason });
         }
+        self.check_room(name, 0, total - present)?;
         self.write_meta(&topic, total, topic.config())?;
         let mut partitions = topic.partitions.write();
         for index in present..total {
@@ -213,6 +216,22 @@ impl EventLog {
         self.write_meta(&topic, count(&topic), config.clone())?;
         *topic.info.config.write() = config;
         Ok(())
+    }
+
+    /// Refuses more topics or partitions than there may be.
+    fn check_room(&self, name: &str, topics: usize, partitions: u32) -> Result<(), LogError> {
+        let (options, present) = (&self.shared.options, self.shared.topics.read());
+        let topics = present.len() + topics;
+        let partitions =
+            present.values().map(|topic| count(topic) as usize).sum::<usize>() + partitions as usize;
+        let wanted =
+            [("topics", topics, options.topics_max), ("partitions", partitions, options.partitions_max)];
+        match wanted.into_iter().find(|(_, count, count_max)| count > count_max) {
+            Some((what, count, count_max)) if !is_internal(name) => {
+                Err(LogError::LimitReached { topic: name.to_owned(), what, count, count_max })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn write_meta(&self, topic: &Topic, partitions: u32, config: TopicConfig) -> Result<(), LogError> {
@@ -248,6 +267,11 @@ impl EventLog {
     /// Bytes still free where it is, if the system tells.
     pub fn available_bytes(&self) -> Option<u64> {
         self.shared.disk.available_bytes(&self.shared.root).ok()
+    }
+
+    /// Bytes of the file system where it is, if the system tells.
+    pub fn total_bytes(&self) -> Option<u64> {
+        self.shared.disk.total_bytes(&self.shared.root).ok()
     }
 
     /// An id for an idempotent producer, never handed out before and never

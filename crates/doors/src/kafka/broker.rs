@@ -32,8 +32,6 @@ pub struct BrokerOptions {
     pub auto_create_topics: bool,
     /// Partitions of a topic whose maker did not say how many.
     pub default_partitions: u32,
-    /// Most topics that clients may make.
-    pub topics_max: usize,
     /// Most connections at once.
     pub connections_max: usize,
     /// Largest Produce request, in bytes.
@@ -89,7 +87,6 @@ impl Default for BrokerOptions {
             node_id: 1,
             auto_create_topics: true,
             default_partitions: 1,
-            topics_max: 10_000,
             connections_max: limits::CONNECTIONS_MAX,
             frame_bytes_max: limits::KAFKA_FRAME_BYTES_MAX,
             requests_bytes_max: 256 << 20,

@@ -162,7 +162,8 @@ fn refused(error: &LogError) -> Refused {
         LogError::InvalidTopic { .. } => Code::InvalidTopicException,
         other => codes::of_log(other),
     };
-    if !matches!(error, LogError::InvalidTopic { .. } | LogError::TopicExists { .. }) {
+    use LogError::{InvalidTopic, LimitReached, TopicExists};
+    if !matches!(error, InvalidTopic { .. } | TopicExists { .. } | LimitReached { .. }) {
         tracing::error!(%error, "request on a topic failed");
     }
     (code, error.to_string())

@@ -1,16 +1,18 @@
 //! Topics and their settings.
 
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, DeleteRecordsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, MetadataRequest,
-    TopicName,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    MetadataRequest, TopicName,
 };
 use pluvio_doors::kafka::BrokerOptions;
+use pluvio_eventlog::LogOptions;
 use pluvio_foundation::ErrorKind;
 
 use crate::harness::{Raw, Server, batch, text};
@@ -51,6 +53,29 @@ async fn topics_are_made_listed_grown_and_deleted() {
     assert_eq!(client.metadata(Some(&["rain"])).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(client.delete_topic("rain").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert!(client.delete_topic("__consumer_offsets").await.is_err());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_and_partitions_are_limited() {
+    let dir = tempfile::tempdir().unwrap();
+    // Three of the topics are the system's own, with a partition each.
+    let log =
+        LogOptions { topics_max: 5, partitions_max: 10, disk_reserve_bytes: 0, ..LogOptions::default() };
+    let server = Server::start_over(dir.path(), BrokerOptions::default(), log).await;
+    let mut raw = server.raw().await;
+    for (name, partitions, code) in [("a", 8, 44), ("a", 3, 0), ("b", 5, 44), ("b", 1, 0), ("c", 1, 44)] {
+        let asked = CreatableTopic::default().with_name(topic(name)).with_num_partitions(partitions);
+        let request = CreateTopicsRequest::default().with_topics(vec![asked.with_replication_factor(1)]);
+        let made = raw.ask(5, &request).await;
+        assert_eq!(made.topics[0].error_code, code, "{name} {:?}", made.topics[0].error_message);
+    }
+    let grown = CreatePartitionsTopic::default().with_name(topic("a")).with_count(7).with_assignments(None);
+    let grown = raw.ask(3, &CreatePartitionsRequest::default().with_topics(vec![grown])).await;
+    assert_eq!(grown.results[0].error_code, 44);
+    let first_use = MetadataRequestTopic::default().with_name(Some(topic("c")));
+    let request = MetadataRequest::default().with_topics(Some(vec![first_use]));
+    assert_eq!(raw.ask(9, &request.with_allow_auto_topic_creation(true)).await.topics[0].error_code, 17);
     server.stop().await;
 }
 

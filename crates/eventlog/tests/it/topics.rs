@@ -96,6 +96,33 @@ fn wrong_requests_are_refused() {
 }
 
 #[test]
+fn topics_and_partitions_are_limited() {
+    let mut rig = Rig::new();
+    (rig.options.topics_max, rig.options.partitions_max) = (2, 5);
+    let log = rig.open();
+    let make = |name, partitions| log.create_topic(name, partitions, TopicConfig::default()).map(|_| ());
+    let refused = |done: Result<(), LogError>, says: &str| {
+        let error = done.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        assert!(error.to_string().contains(says), "{error}");
+    };
+    refused(make("a", 6), "6 partitions would be more than the 5");
+    make("a", 3).unwrap();
+    refused(make("b", 3), "6 partitions");
+    make("b", 1).unwrap();
+    refused(make("c", 1), "3 topics would be more than the 2");
+    refused(log.add_partitions("a", 5), "6 partitions");
+    log.add_partitions("a", 4).unwrap();
+    make("__consumer_offsets", 1).unwrap();
+    log.close();
+    // What is there is served, whatever the limit is now.
+    rig.options.topics_max = 0;
+    let log = rig.open();
+    assert_eq!(log.topics().len(), 3);
+    log.delete_topic("a").unwrap();
+}
+
+#[test]
 fn a_damaged_description_does_not_stop_the_others() {
     let rig = Rig::new();
     let (log, partition) = rig.with_topic();
