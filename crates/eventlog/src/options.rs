@@ -7,11 +7,12 @@ use pluvio_foundation::limits;
 /// Settings of the whole log.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
-    /// Bytes of newest events that each topic keeps in memory.
+    /// Bytes of newest events that each topic keeps in memory, unless it says
+    /// otherwise.
     pub tail_bytes_per_topic: usize,
     /// The same over all topics together.
     pub tail_bytes_total: usize,
-    /// The settings of topics that are made without settings of their own.
+    /// The settings that topics were not given.
     pub topic: TopicConfig,
     /// Most topics. The system's own count, and are made all the same.
     pub topics_max: usize,
@@ -65,6 +66,13 @@ impl Default for LogOptions {
             open_files_max: 512,
             background: true,
         }
+    }
+}
+
+impl LogOptions {
+    /// Bytes of newest events that a topic keeps in memory.
+    pub(crate) fn tail_bytes(&self, config: &TopicConfig) -> u64 {
+        config.tail_bytes.unwrap_or(self.tail_bytes_per_topic as u64)
     }
 }
 

@@ -75,9 +75,9 @@ impl TopicInfo {
         Self {
             name: name.to_owned(),
             id,
-            config: RwLock::new(config),
             folder: shared.root.join(layout::TOPICS).join(name),
-            tail: shared.tails.new_topic(),
+            tail: shared.tails.new_topic(shared.options.tail_bytes(&config)),
+            config: RwLock::new(config),
             unsynced_bytes: AtomicU64::new(0),
             bytes_appended: cell("log_bytes_appended"),
             records_appended: cell("log_records_appended"),

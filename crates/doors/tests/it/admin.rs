@@ -12,7 +12,7 @@ use kafka_protocol::messages::{
     MetadataRequest, TopicName,
 };
 use pluvio_doors::kafka::BrokerOptions;
-use pluvio_eventlog::LogOptions;
+use pluvio_eventlog::{LogOptions, TopicConfig};
 use pluvio_foundation::ErrorKind;
 
 use crate::harness::{Raw, Server, batch, text};
@@ -184,11 +184,35 @@ async fn settings_are_shown_and_changed() {
     assert_eq!(setting(&mut raw, "retention.ms").await, ("604800000".into(), 5));
     assert_eq!(setting(&mut raw, "cleanup.policy").await, ("compact,delete".into(), 1));
     assert_eq!(raw.ask(1, &change("cleanup.policy", 3, Some("compact"))).await.responses[0].error_code, 0);
-    assert_eq!(setting(&mut raw, "cleanup.policy").await, ("delete".into(), 5));
+    // What is given is the topic's own, also where it is the default.
+    assert_eq!(setting(&mut raw, "cleanup.policy").await, ("delete".into(), 1));
     assert_eq!(setting(&mut raw, "flush.messages").await, ("1000".into(), 1));
     assert_eq!(setting(&mut raw, "compression.type").await, ("lz4".into(), 1));
     assert_eq!(raw.ask(1, &change("compression.type", 1, None)).await.responses[0].error_code, 0);
     assert_eq!(setting(&mut raw, "compression.type").await, ("producer".into(), 5));
+    assert_eq!(setting(&mut raw, "memory.tail.bytes").await, ((32 << 20).to_string(), 5));
+    assert_eq!(raw.ask(1, &change("memory.tail.bytes", 0, Some("-1"))).await.responses[0].error_code, 0);
+    assert_eq!(setting(&mut raw, "memory.tail.bytes").await, ("-1".into(), 1));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_were_not_given_follow_the_servers() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let settings = [("retention.ms", "604800000"), ("memory.tail.bytes", "0")];
+    server.client().await.create_topic("rain", 1, &settings).await.unwrap();
+    server.stop().await;
+    let topic = TopicConfig { retention_ms: Some(5), segment_bytes: 2048, ..TopicConfig::default() };
+    let log = LogOptions { disk_reserve_bytes: 0, topic, tail_bytes_per_topic: 7, ..LogOptions::default() };
+    let server = Server::start_over(dir.path(), BrokerOptions::default(), log).await;
+    let mut raw = server.raw().await;
+    assert_eq!(setting(&mut raw, "retention.ms").await, ("604800000".into(), 1));
+    assert_eq!(setting(&mut raw, "segment.bytes").await, ("2048".into(), 5));
+    assert_eq!(setting(&mut raw, "memory.tail.bytes").await, ("0".into(), 1));
+    // The system's own topics keep what they have.
+    let of = |name: &str| server.log().topic(name).unwrap().config().retention_ms;
+    assert_eq!((of("__consumer_offsets"), of("__transaction_state")), (None, None));
     server.stop().await;
 }
 

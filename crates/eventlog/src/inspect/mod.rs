@@ -82,7 +82,8 @@ impl Inspection {
         if !self.disk.exists(&folder) {
             return Err(not_found());
         }
-        let Meta { name, id, partitions, config } = Meta::read(&*self.disk, &folder)?;
+        let (meta, _) = Meta::read(&*self.disk, &folder, &TopicConfig::default())?;
+        let Meta { name, id, partitions, config } = meta;
         Ok(InspectedTopic { name, partitions, config, id })
     }
 

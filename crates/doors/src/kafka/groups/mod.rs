@@ -45,7 +45,9 @@ use super::journal::{Journal, Wrote};
 use consumer::ConsumerGroup;
 use group::Group;
 use memory::Memory;
-pub(crate) use requests::{delete, describe, heartbeat, join, leave, list, sync};
+pub(crate) use requests::{
+    SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN, delete, describe, heartbeat, join, leave, list, sync,
+};
 use slot::{Kind, Slot};
 pub(crate) use start::resume;
 use state::State;

@@ -28,8 +28,10 @@ use crate::kafka::codes::{self, Code};
 use crate::kafka::dispatch::Call;
 use crate::kafka::fields::TEXT_BYTES_MAX;
 
-const SESSION_TIMEOUT_MS_MIN: i32 = 1_000;
-const SESSION_TIMEOUT_MS_MAX: i32 = 1_800_000;
+/// Shortest session timeout of a member, in milliseconds.
+pub(crate) const SESSION_TIMEOUT_MS_MIN: i32 = 1_000;
+/// Longest session timeout of a member, in milliseconds.
+pub(crate) const SESSION_TIMEOUT_MS_MAX: i32 = 1_800_000;
 /// Most that a member may tell about itself, in bytes.
 const MEMBER_BYTES_MAX: usize = 512 << 10;
 const CLIENT_ID_BYTES_MAX: usize = 100;

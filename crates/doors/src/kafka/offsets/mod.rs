@@ -21,7 +21,7 @@ use super::groups::Groups;
 use super::journal::{Journal, Wrote};
 use crate::DoorError;
 pub(crate) use record::{Committed, Place};
-pub(crate) use requests::{Asked, checked, commit, delete, fetch};
+pub(crate) use requests::{Asked, NOTE_BYTES_MAX, checked, commit, delete, fetch};
 use state::{Entry, State};
 
 /// A change: a new value, or none to take the offset back.
