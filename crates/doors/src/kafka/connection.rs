@@ -6,7 +6,7 @@
 //!
 //! A large request keeps its share of the memory for requests until it is carried
 //! out, and a connection has one such request at most: nothing is read after it
-//! until then. What is only waiting for the disk keeps none.
+//! until then. What only waits for the disk or for the rest of a group keeps none.
 
 use std::convert::Infallible;
 use std::io;

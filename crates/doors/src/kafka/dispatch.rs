@@ -119,6 +119,27 @@ where
     }))
 }
 
+/// The same for work that is done with the request at once, and may then wait long.
+fn begun<Q, F>(call: Call, request: Q, work: impl FnOnce(Call, Q) -> F + Send + 'static) -> Answer
+where
+    Q: Guarded,
+    F: Future<Output = <Q as Message>::Response> + Send + 'static,
+    Q::Response: Send,
+{
+    Answer::Later(Box::pin(async move {
+        let (waiting, finish) = match request.guard(&call) {
+            Verdict::Serve(request) => (work(call.clone(), request), None),
+            Verdict::Partly(request, finish) => (work(call.clone(), request), Some(finish)),
+            Verdict::Refuse(body) => return call.reply(Q::KEY, &body).map(Answer::Ready),
+        };
+        Ok(Answer::Begun(Box::pin(async move {
+            let mut body = waiting.await;
+            finish.into_iter().for_each(|finish| finish(&mut body));
+            call.reply(Q::KEY, &body).map(Answer::Ready)
+        })))
+    }))
+}
+
 /// The same for work that waits for nothing.
 fn soon<Q>(call: Call, request: Q, work: impl FnOnce(&Call, Q) -> Q::Response + Send + 'static) -> Answer
 where
@@ -175,8 +196,8 @@ pub(crate) fn begin(call: Call, request: Request) -> Result<Answer, DoorError> {
         Request::DescribeConfigs(r) => soon(call, r, configs::describe),
         Request::AlterConfigs(r) => later(call, r, configs::alter),
         Request::IncrementalAlterConfigs(r) => later(call, r, configs::alter_incrementally),
-        Request::JoinGroup(r) => later(call, r, groups::join),
-        Request::SyncGroup(r) => later(call, r, groups::sync),
+        Request::JoinGroup(r) => begun(call, r, groups::join),
+        Request::SyncGroup(r) => begun(call, r, groups::sync),
         Request::Heartbeat(r) => soon(call, r, |c, r| groups::heartbeat(c, &r)),
         Request::LeaveGroup(r) => later(call, r, groups::leave),
         Request::DescribeGroups(r) => soon(call, r, groups::describe),

@@ -123,7 +123,7 @@ fn answer(
         return Ok(Answer::Ready(encode_response(version, correlation_id, throttle_ms, &answers)?.into()));
     }
     let broker = Arc::clone(&call.broker);
-    Ok(Answer::Synced(Box::pin(async move {
+    Ok(Answer::Begun(Box::pin(async move {
         let answers = durable(&broker, answers, waiting).await;
         Ok(Answer::Ready(encode_response(version, correlation_id, throttle_ms, &answers)?.into()))
     })))

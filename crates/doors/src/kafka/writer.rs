@@ -47,9 +47,9 @@ pub(crate) enum Answer {
     None,
     /// Its answer.
     Ready(Reply),
-    /// It is carried out; its answer, once that is on disk. Nothing of the request
-    /// is kept meanwhile.
-    Synced(Pending),
+    /// It is carried out; its answer, once that is on disk or others have come.
+    /// Nothing of the request is kept meanwhile.
+    Begun(Pending),
     /// Its answer, later. It is carried out when all earlier answers are made, and
     /// keeps its request until then.
     Later(Pending),
@@ -87,7 +87,7 @@ async fn reply_of(
         let mut pending = match answer {
             Answer::None => return Ok(Reply::default()),
             Answer::Ready(reply) => return Ok(reply),
-            Answer::Synced(pending) | Answer::Later(pending) => pending,
+            Answer::Begun(pending) | Answer::Later(pending) => pending,
         };
         answer = match poll_once(&mut pending).await {
             Some(answer) => answer?,

@@ -6,7 +6,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, FetchRequest, JoinGroupRequest, ProduceRequest, ProduceResponse, TopicName,
+    ApiVersionsRequest, FetchRequest, GroupId, JoinGroupRequest, ProduceRequest, ProduceResponse, TopicName,
 };
 use pluvio_doors::kafka::BrokerOptions;
 use pluvio_testkit::SimDisk;
@@ -86,6 +86,32 @@ async fn a_large_request_keeps_its_memory_until_it_is_carried_out() {
     assert!(fetched.responses[0].partitions[0].records.is_some());
     first.receive::<ApiVersionsRequest>(0).await;
     assert_ne!(second.receive::<JoinGroupRequest>(2).await.error_code, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_wait_for_others_keep_no_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = BrokerOptions {
+        waiting_bytes_max: ROOM,
+        group_initial_delay_ms: 600_000,
+        ..BrokerOptions::default()
+    };
+    let server = Server::start_with(dir.path(), options).await;
+    let protocol = JoinGroupRequestProtocol::default().with_name(text("range"));
+    let join = JoinGroupRequest::default()
+        .with_group_id(GroupId(text("all")))
+        .with_protocol_type(text("consumer"))
+        .with_session_timeout_ms(60_000)
+        .with_rebalance_timeout_ms(600_000)
+        .with_protocols(vec![protocol.with_metadata(vec![0; LARGE].into())]);
+    let mut members = Vec::new();
+    for count in 1..=5 {
+        let mut member = server.raw().await;
+        member.send(2, &join).await;
+        until(|| server.metric("door_kafka_requests", "JoinGroup") == count).await;
+        members.push(member);
+    }
     server.stop().await;
 }
 

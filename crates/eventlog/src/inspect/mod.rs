@@ -34,7 +34,7 @@ pub struct InspectedTopic {
     pub name: String,
     /// How many partitions it has.
     pub partitions: u32,
-    /// Its settings.
+    /// Its settings; those that it was not given are as by default.
     pub config: TopicConfig,
     id: [u8; 16],
 }
