@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items):
         pending = item.get_closest_marker("pending")
         kinds = getattr(item, "callspec", None) and item.callspec.params.values()
         if pending and "kafka" not in (kinds or ()):
-            item.add_marker(pytest.mark.xfail(reason=f"not served yet: {pending.args[0]}", strict=False))
+            item.add_marker(pytest.mark.xfail(reason=f"not served yet: {pending.args[0]}", strict=True))
 
 
 def with_users(kind, folder, users, session_lifetime_ms=0):

@@ -33,6 +33,20 @@ pub enum LogError {
         /// What is wrong and what is allowed.
         reason: String,
     },
+    /// There are as many topics or partitions as there may be.
+    #[error(
+        "topic {topic:?}: {count} {what} would be more than the {count_max} there may be; delete some topics"
+    )]
+    LimitReached {
+        /// The topic's name.
+        topic: String,
+        /// Topics or partitions.
+        what: &'static str,
+        /// How many there would be.
+        count: usize,
+        /// How many there may be.
+        count_max: usize,
+    },
     /// The bytes are not one stored-format batch.
     #[error("topic {topic:?} partition {partition}: the batch is not valid: {reason}")]
     InvalidBatch {
@@ -175,7 +189,7 @@ impl LogError {
             | Self::OffsetOutOfRange { .. }
             | Self::OutOfOrderSequence { .. }
             | Self::TransactionState { .. } => ErrorKind::Invalid,
-            Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::TooLarge { .. } | Self::LimitReached { .. } => ErrorKind::TooLarge,
             Self::StaleProducerEpoch { .. } => ErrorKind::Denied,
             Self::DiskFull { .. } => ErrorKind::DiskFull,
             Self::PartitionFailed { .. } | Self::Closed => ErrorKind::Unavailable,

@@ -4,15 +4,15 @@ use crate::buffers::Buffers;
 use crate::checkpoint::{self, Known};
 use crate::error::IoContext;
 use crate::meta::Meta;
-use crate::options::{check_partitions, check_topic_name};
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
 use crate::recovery::Checkpointed;
 use crate::shared::Shared;
-use crate::topic::{Topic, TopicInfo};
-use crate::{LogError, LogOptions, TopicConfig, identity, layout, meta, sync};
+use crate::topic::Topic;
+use crate::topics::new_topic;
+use crate::{LogError, LogOptions, identity, layout, meta, sync};
 use crossbeam_channel::{RecvTimeoutError, Sender};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use pluvio_foundation::{Clock, Disk, Metrics, Random};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -28,11 +28,11 @@ const RECOVERY_THREADS_MAX: usize = 8;
 /// guards against a second one.
 #[derive(Debug)]
 pub struct EventLog {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     id: [u8; 16],
     producer_ids: ProducerIds,
     /// Held while topics are made, changed or deleted.
-    changing: Mutex<()>,
+    pub(crate) changing: Mutex<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Dropped to stop the threads of maintenance and compaction.
     running: Mutex<Option<Sender<()>>>,
@@ -110,120 +110,6 @@ impl EventLog {
         Ok(())
     }
 
-    /// Makes a topic. It is there after any crash once this returns.
-    ///
-    /// Fails with `InvalidTopic`, `TopicExists`, `Closed` or `Io`.
-    pub fn create_topic(
-        &self,
-        name: &str,
-        partitions: u32,
-        config: TopicConfig,
-    ) -> Result<Arc<Topic>, LogError> {
-        check_topic_name(name)?;
-        check_partitions(name, partitions)?;
-        config.check(name)?;
-        let _changing = self.changing.lock();
-        self.shared.check_open()?;
-        if self.topic(name).is_some() {
-            return Err(LogError::TopicExists { topic: name.to_owned() });
-        }
-        let shared = &self.shared;
-        let meta = Meta { name: name.to_owned(), id: shared.random.uuid(), partitions, config };
-        let topics = shared.root.join(layout::TOPICS);
-        let folder = topics.join(name);
-        if shared.disk.exists(&folder) {
-            let reason = "a topic's folder that could not be read is in the way; repair or move it".into();
-            return Err(LogError::Corrupt { path: folder, reason });
-        }
-        let made = shared
-            .disk
-            .create_dir_all(&folder)
-            .doing("create", &folder)
-            .and_then(|()| meta.write(&*shared.disk, &folder))
-            .and_then(|()| shared.disk.sync_dir(&topics).doing("sync", &topics));
-        if let Err(error) = made {
-            // What cannot be removed now is removed at the next start.
-            let _ = shared.disk.remove_dir_all(&folder);
-            return Err(error);
-        }
-        let topic = new_topic(shared, meta);
-        shared.add_topic(&topic);
-        Ok(topic)
-    }
-
-    /// Deletes a topic with all its events. It is gone after any crash once
-    /// this returns.
-    ///
-    /// Fails with `TopicNotFound`, `Closed` or `Io`.
-    pub fn delete_topic(&self, name: &str) -> Result<(), LogError> {
-        let _changing = self.changing.lock();
-        self.shared.check_open()?;
-        let topic = self.known(name)?;
-        let (shared, info) = (&self.shared, &topic.info);
-        let deleted = shared.root.join(layout::DELETED);
-        let target = deleted.join(meta::hex(&info.id));
-        layout::make_folder(&*shared.disk, &deleted)?;
-        shared.disk.rename(&info.folder, &target).doing("rename", &info.folder)?;
-        info.set_deleted();
-        shared.remove_topic(&topic);
-        for partition in topic.partitions() {
-            partition.durable_changed.notify_waiters();
-            partition.followers.tell();
-        }
-        shared.tails.forget(&info.tail);
-        shared.metrics.forget(name);
-        let topics = shared.root.join(layout::TOPICS);
-        shared.disk.sync_dir(&topics).doing("sync", &topics)?;
-        shared.disk.sync_dir(&deleted).doing("sync", &deleted)?;
-        shared.disk.remove_dir_all(&target).doing("remove", &target)
-    }
-
-    /// Raises the number of partitions to `total`.
-    ///
-    /// Fails with `TopicNotFound`, `InvalidTopic` (fewer than there are, or too
-    /// many), `Closed` or `Io`.
-    pub fn add_partitions(&self, name: &str, total: u32) -> Result<(), LogError> {
-        check_partitions(name, total)?;
-        let _changing = self.changing.lock();
-        self.shared.check_open()?;
-        let topic = self.known(name)?;
-        let present = count(&topic);
-        if total < present {
-            let reason = format!("it has {present} partitions; they can be added to, not removed");
-            return Err(LogError::InvalidTopic { topic: name.to_owned(), reason });
-        }
-        self.write_meta(&topic, total, topic.config())?;
-        let mut partitions = topic.partitions.write();
-        for index in present..total {
-            partitions.push(Partition::new(&self.shared, &topic.info, index.cast_signed()));
-        }
-        drop(partitions);
-        self.shared.topics_version.fetch_add(1, Ordering::AcqRel);
-        Ok(())
-    }
-
-    /// Replaces a topic's configuration.
-    ///
-    /// Fails with `TopicNotFound`, `InvalidTopic`, `Closed` or `Io`.
-    pub fn alter_topic(&self, name: &str, config: TopicConfig) -> Result<(), LogError> {
-        config.check(name)?;
-        let _changing = self.changing.lock();
-        self.shared.check_open()?;
-        let topic = self.known(name)?;
-        self.write_meta(&topic, count(&topic), config.clone())?;
-        *topic.info.config.write() = config;
-        Ok(())
-    }
-
-    fn write_meta(&self, topic: &Topic, partitions: u32, config: TopicConfig) -> Result<(), LogError> {
-        let meta = Meta { name: topic.name().to_owned(), id: topic.id(), partitions, config };
-        meta.write(&*self.shared.disk, &topic.info.folder)
-    }
-
-    fn known(&self, name: &str) -> Result<Arc<Topic>, LogError> {
-        self.topic(name).ok_or_else(|| LogError::TopicNotFound { topic: name.to_owned() })
-    }
-
     /// A topic by name.
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
         self.shared.topics.read().get(name).cloned()
@@ -248,6 +134,11 @@ impl EventLog {
     /// Bytes still free where it is, if the system tells.
     pub fn available_bytes(&self) -> Option<u64> {
         self.shared.disk.available_bytes(&self.shared.root).ok()
+    }
+
+    /// Bytes of the file system where it is, if the system tells.
+    pub fn total_bytes(&self) -> Option<u64> {
+        self.shared.disk.total_bytes(&self.shared.root).ok()
     }
 
     /// An id for an idempotent producer, never handed out before and never
@@ -310,17 +201,6 @@ impl Drop for EventLog {
     }
 }
 
-fn count(topic: &Topic) -> u32 {
-    u32::try_from(topic.partitions.read().len()).unwrap_or(u32::MAX)
-}
-
-fn new_topic(shared: &Arc<Shared>, meta: Meta) -> Arc<Topic> {
-    let info = Arc::new(TopicInfo::new(shared, &meta.name, meta.id, meta.config));
-    let partitions = (0..meta.partitions).map(|index| Partition::new(shared, &info, index.cast_signed()));
-    let partitions = RwLock::new(partitions.collect());
-    Arc::new(Topic { info, partitions })
-}
-
 /// Finishes deletions that a crash interrupted.
 fn remove_deleted(shared: &Shared) -> Result<(), LogError> {
     let deleted = shared.root.join(layout::DELETED);
@@ -381,9 +261,17 @@ fn read_topic(shared: &Shared, folder: &Path, name: &str) -> Result<Option<Meta>
         }
         return Ok(None);
     }
-    match Meta::read(&**disk, folder) {
-        Ok(meta) if meta.name == name => Ok(Some(meta)),
-        Ok(meta) => {
+    match Meta::read(&**disk, folder, &shared.options.topic) {
+        Ok((meta, version)) if meta.name == name => {
+            // Written anew, so that from now on it is known what was given.
+            if version < meta::VERSION
+                && let Err(error) = meta.write(&**disk, folder)
+            {
+                tracing::warn!("a topic's description stays in version {version}: {error}");
+            }
+            Ok(Some(meta))
+        }
+        Ok((meta, _)) => {
             let shown = folder.display();
             shared.report(format!("{shown} says that it is topic {:?}; it is left alone", meta.name));
             Ok(None)

@@ -1,23 +1,26 @@
 //! A topic's `meta.json`: what must be known before its partitions are opened.
 //!
 //! ```json
-//! {"version": 2, "name": "orders", "id": "3f2a…32 hex digits", "partitions": 3,
-//!  "config": {"retention_ms": 604800000, "retention_bytes": null, "segment_bytes": 134217728,
-//!             "max_message_bytes": 1048588, "cleanup": "delete", "segment_ms": 604800000, …}}
+//! {"version": 3, "name": "orders", "id": "3f2a…32 hex digits", "partitions": 3,
+//!  "config": {"retention_ms": null, "cleanup": "compact"}}
 //! ```
-//! `"compression"` is left out where batches stay as they come, and was not
-//! known at first. Version 1 had only the first four settings, and `"compact"` as true or
-//! false; the others take their defaults. Replaced as a whole, atomically.
+//! `"config"` has the settings that were given; the others are what the log is
+//! opened with. Replaced as a whole, atomically.
+//!
+//! Version 2 had all settings (without `"compression"` where batches stay as they
+//! come), version 1 only four, and `"compact"` as true or false. Of these the ones
+//! that are not as the log has them count as given.
 
 use crate::error::IoContext;
-use crate::{Cleanup, LogError, TimestampType, TopicConfig};
+use crate::{Cleanup, Given, LogError, TimestampType, TopicConfig, TopicSetting};
 use pluvio_foundation::Disk;
 use pluvio_wire_kafka::Compression;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::Path;
 
 pub(crate) const FILE_NAME: &str = "meta.json";
-const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The domain's view of the file.
@@ -39,11 +42,6 @@ struct Stored<C> {
 }
 
 #[derive(Deserialize)]
-struct StoredVersion {
-    version: u32,
-}
-
-#[derive(Deserialize)]
 struct ConfigV1 {
     retention_ms: Option<i64>,
     retention_bytes: Option<u64>,
@@ -53,7 +51,7 @@ struct ConfigV1 {
 }
 
 #[derive(Serialize, Deserialize)]
-struct ConfigV2 {
+struct StoredConfig {
     retention_ms: Option<i64>,
     retention_bytes: Option<u64>,
     segment_bytes: u64,
@@ -69,8 +67,10 @@ struct ConfigV2 {
     timestamp_after_max_ms: i64,
     flush_messages: u64,
     flush_ms: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     compression: Option<StoredCompression>,
+    #[serde(default)]
+    tail_bytes: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,21 +99,8 @@ enum StoredTimestamp {
     LogAppendTime,
 }
 
-impl From<ConfigV1> for TopicConfig {
-    fn from(stored: ConfigV1) -> Self {
-        Self {
-            retention_ms: stored.retention_ms,
-            retention_bytes: stored.retention_bytes,
-            segment_bytes: stored.segment_bytes,
-            max_message_bytes: stored.max_message_bytes,
-            cleanup: if stored.compact { Cleanup::Compact } else { Cleanup::Delete },
-            ..Self::default()
-        }
-    }
-}
-
-impl From<ConfigV2> for TopicConfig {
-    fn from(stored: ConfigV2) -> Self {
+impl From<StoredConfig> for TopicConfig {
+    fn from(stored: StoredConfig) -> Self {
         Self {
             cleanup: match stored.cleanup {
                 StoredCleanup::Delete => Cleanup::Delete,
@@ -138,11 +125,13 @@ impl From<ConfigV2> for TopicConfig {
             timestamp_after_max_ms: stored.timestamp_after_max_ms,
             flush_messages: stored.flush_messages,
             flush_ms: stored.flush_ms,
+            tail_bytes: stored.tail_bytes,
+            given: Given::default(),
         }
     }
 }
 
-impl From<&TopicConfig> for ConfigV2 {
+impl From<&TopicConfig> for StoredConfig {
     fn from(config: &TopicConfig) -> Self {
         Self {
             retention_ms: config.retention_ms,
@@ -168,6 +157,7 @@ impl From<&TopicConfig> for ConfigV2 {
             flush_messages: config.flush_messages,
             flush_ms: config.flush_ms,
             compression: config.compression.map(StoredCompression::from),
+            tail_bytes: config.tail_bytes,
         }
     }
 }
@@ -196,41 +186,83 @@ impl From<Compression> for StoredCompression {
     }
 }
 
+/// Settings by name.
+type Settings = serde_json::Map<String, Value>;
+
+fn settings(config: &TopicConfig) -> Result<Settings, serde_json::Error> {
+    serde_json::from_value(serde_json::to_value(StoredConfig::from(config))?)
+}
+
+impl ConfigV1 {
+    fn over(self, defaults: &TopicConfig) -> TopicConfig {
+        TopicConfig {
+            retention_ms: self.retention_ms,
+            retention_bytes: self.retention_bytes,
+            segment_bytes: self.segment_bytes,
+            max_message_bytes: self.max_message_bytes,
+            cleanup: if self.compact { Cleanup::Compact } else { Cleanup::Delete },
+            ..defaults.clone()
+        }
+    }
+}
+
+/// The settings that were given over those that were not.
+fn over(given: Settings, defaults: &TopicConfig) -> Result<TopicConfig, String> {
+    let told = |error: serde_json::Error| error.to_string();
+    let mut all = settings(defaults).map_err(told)?;
+    let mut names = Vec::with_capacity(given.len());
+    for (name, value) in given {
+        let setting = TopicSetting::of_field(&name);
+        names.push(setting.ok_or_else(|| format!("the setting {name:?} is unknown"))?);
+        all.insert(name, value);
+    }
+    let stored: StoredConfig = serde_json::from_value(Value::Object(all)).map_err(told)?;
+    let mut config = TopicConfig::from(stored);
+    names.into_iter().for_each(|setting| config.give(setting));
+    Ok(config)
+}
+
 impl Meta {
     /// Writes the file into the topic's folder.
     pub(crate) fn write(&self, disk: &dyn Disk, folder: &Path) -> Result<(), LogError> {
         let path = folder.join(FILE_NAME);
-        let stored = Stored {
-            version: VERSION,
-            name: self.name.clone(),
-            id: hex(&self.id),
-            partitions: self.partitions,
-            config: ConfigV2::from(&self.config),
-        };
-        let bytes = serde_json::to_vec_pretty(&stored).map_err(|error| corrupt(&path, &error.to_string()))?;
+        let failed = |error: serde_json::Error| corrupt(&path, &error.to_string());
+        let mut config = settings(&self.config).map_err(failed)?;
+        let is_given =
+            |name: &String| TopicSetting::of_field(name).is_some_and(|it| self.config.is_given(it));
+        config.retain(|name, _| is_given(name));
+        let (name, id) = (self.name.clone(), hex(&self.id));
+        let stored = Stored { version: VERSION, name, id, partitions: self.partitions, config };
+        let bytes = serde_json::to_vec_pretty(&stored).map_err(failed)?;
         disk.replace(&path, &bytes).doing("write", &path)
     }
 
-    /// Reads the file from the topic's folder.
-    pub(crate) fn read(disk: &dyn Disk, folder: &Path) -> Result<Self, LogError> {
+    /// Reads the file from the topic's folder; also gives its version.
+    pub(crate) fn read(
+        disk: &dyn Disk,
+        folder: &Path,
+        defaults: &TopicConfig,
+    ) -> Result<(Self, u32), LogError> {
         let path = folder.join(FILE_NAME);
         let bytes = disk.read(&path, FILE_BYTES_MAX).doing("read", &path)?;
         let failed = |error: serde_json::Error| corrupt(&path, &error.to_string());
-        let version = serde_json::from_slice::<StoredVersion>(&bytes).map_err(failed)?.version;
-        match version {
-            1 => Self::of(&path, serde_json::from_slice::<Stored<ConfigV1>>(&bytes).map_err(failed)?),
-            2 => Self::of(&path, serde_json::from_slice::<Stored<ConfigV2>>(&bytes).map_err(failed)?),
-            _ => {
-                let reason = format!("it has version {version}, this program reads up to version {VERSION}");
-                Err(corrupt(&path, &reason))
+        let stored: Stored<Value> = serde_json::from_slice(&bytes).map_err(failed)?;
+        let mut config = match stored.version {
+            1 => serde_json::from_value::<ConfigV1>(stored.config).map_err(failed)?.over(defaults),
+            2 => serde_json::from_value::<StoredConfig>(stored.config).map_err(failed)?.into(),
+            VERSION => {
+                let given = serde_json::from_value(stored.config).map_err(failed)?;
+                over(given, defaults).map_err(|reason| corrupt(&path, &reason))?
             }
-        }
-    }
-
-    fn of<C: Into<TopicConfig>>(path: &Path, stored: Stored<C>) -> Result<Self, LogError> {
-        let id = unhex(&stored.id).ok_or_else(|| corrupt(path, "its id is not 32 hex digits"))?;
+            version => {
+                let reason = format!("it has version {version}, this program reads up to version {VERSION}");
+                return Err(corrupt(&path, &reason));
+            }
+        };
+        config.give_differing(defaults);
+        let id = unhex(&stored.id).ok_or_else(|| corrupt(&path, "its id is not 32 hex digits"))?;
         crate::options::check_partitions(&stored.name, stored.partitions)?;
-        Ok(Self { name: stored.name, id, partitions: stored.partitions, config: stored.config.into() })
+        Ok((Self { name: stored.name, id, partitions: stored.partitions, config }, stored.version))
     }
 }
 
@@ -265,45 +297,74 @@ mod tests {
     use pluvio_foundation::OpenMode;
     use pluvio_testkit::SimDisk;
 
+    fn meta(config: TopicConfig) -> Meta {
+        Meta { name: "t".into(), id: [0xa5; 16], partitions: 3, config }
+    }
+
+    fn written(disk: &SimDisk) -> String {
+        String::from_utf8(disk.read(Path::new("/meta.json"), 2000).unwrap()).unwrap()
+    }
+
+    fn read(disk: &SimDisk, defaults: &TopicConfig) -> Result<(Meta, u32), LogError> {
+        Meta::read(disk, Path::new("/"), defaults)
+    }
+
     #[test]
     fn every_compression_is_kept() {
         let disk = SimDisk::new();
         let all = ["none", "gzip", "snappy", "lz4", "zstd"].map(Compression::from_name);
         for compression in all.into_iter().chain([None]) {
-            let config = TopicConfig { compression, ..TopicConfig::default() };
-            let meta = Meta { name: "t".into(), id: [1; 16], partitions: 1, config };
+            let mut config = TopicConfig { compression, ..TopicConfig::default() };
+            config.give(TopicSetting::Compression);
+            let meta = meta(config);
             meta.write(&disk, Path::new("/")).unwrap();
-            assert_eq!(Meta::read(&disk, Path::new("/")).unwrap(), meta);
-            let text = String::from_utf8(disk.read(Path::new("/meta.json"), 1000).unwrap()).unwrap();
-            // Without it the file is what was written before there was the setting.
-            assert_eq!(text.contains("compression\""), compression.is_some());
+            assert_eq!(read(&disk, &TopicConfig::default()).unwrap(), (meta, VERSION));
         }
     }
 
     #[test]
-    fn round_trip_and_damage() {
+    fn every_setting_is_kept_by_its_name() {
         let disk = SimDisk::new();
-        let folder = Path::new("/");
-        let config = TopicConfig {
-            retention_bytes: Some(9),
-            cleanup: Cleanup::CompactDelete,
-            timestamp: TimestampType::LogAppendTime,
-            ..TopicConfig::default()
-        };
-        let meta = Meta { name: "t".into(), id: [0xa5; 16], partitions: 3, config };
-        meta.write(&disk, folder).unwrap();
-        assert_eq!(Meta::read(&disk, folder).unwrap(), meta);
+        let mut config = TopicConfig::default();
+        config.give_all();
+        let meta = meta(config);
+        meta.write(&disk, Path::new("/")).unwrap();
+        assert!(TopicSetting::ALL.iter().all(|it| written(&disk).contains(&format!("{:?}: ", it.field()))));
+        let other = TopicConfig { flush_messages: 9, tail_bytes: Some(7), ..TopicConfig::default() };
+        assert_eq!(read(&disk, &other).unwrap().0, meta);
+    }
 
-        let text = String::from_utf8(disk.read(Path::new("/meta.json"), 1000).unwrap()).unwrap();
+    #[test]
+    fn what_was_not_given_is_the_logs() {
+        let disk = SimDisk::new();
+        let mut config = TopicConfig { retention_ms: None, ..TopicConfig::default() };
+        config.give(TopicSetting::RetentionMs);
+        let meta = meta(config);
+        meta.write(&disk, Path::new("/")).unwrap();
+        assert!(!written(&disk).contains("segment_bytes"));
+        let other = TopicConfig { segment_bytes: 2048, retention_ms: Some(1), ..TopicConfig::default() };
+        let (found, _) = read(&disk, &other).unwrap();
+        assert_eq!(found.config, TopicConfig { segment_bytes: 2048, ..meta.config });
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let disk = SimDisk::new();
+        let mut config = TopicConfig { timestamp: TimestampType::LogAppendTime, ..TopicConfig::default() };
+        config.give(TopicSetting::Timestamp);
+        meta(config).write(&disk, Path::new("/")).unwrap();
+        let text = written(&disk);
         for (from, to, says) in [
-            ("\"version\": 2", "\"version\": 7", "version 7"),
+            ("\"version\": 3", "\"version\": 7", "version 7"),
             ("a5a5", "zz", "hex"),
             ("\"partitions\": 3", "\"partitions\": 0", "partitions"),
+            ("\"timestamp\"", "\"stamp\"", "\"stamp\" is unknown"),
+            ("LogAppendTime", "Never", "Never"),
         ] {
             let file = disk.open(Path::new("/meta.json"), OpenMode::Write).unwrap();
             file.truncate(0).unwrap();
             file.write_all_at(text.replace(from, to).as_bytes(), 0).unwrap();
-            let error = Meta::read(&disk, folder).unwrap_err().to_string();
+            let error = read(&disk, &TopicConfig::default()).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
     }

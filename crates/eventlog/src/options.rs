@@ -7,12 +7,17 @@ use pluvio_foundation::limits;
 /// Settings of the whole log.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
-    /// Bytes of newest events that each topic keeps in memory.
+    /// Bytes of newest events that each topic keeps in memory, unless it says
+    /// otherwise.
     pub tail_bytes_per_topic: usize,
     /// The same over all topics together.
     pub tail_bytes_total: usize,
-    /// The settings of topics that are made without settings of their own.
+    /// The settings that topics were not given.
     pub topic: TopicConfig,
+    /// Most topics. The system's own count, and are made all the same.
+    pub topics_max: usize,
+    /// Most partitions of all topics together; the system's own likewise.
+    pub partitions_max: usize,
     /// How often old events are looked for and removed, in milliseconds.
     pub retention_check_interval_ms: u64,
     /// After how many bytes the index of a segment that is appended to is
@@ -48,6 +53,8 @@ impl Default for LogOptions {
             tail_bytes_per_topic: 32 << 20,
             tail_bytes_total: 128 << 20,
             topic: TopicConfig::default(),
+            topics_max: limits::TOPICS_MAX,
+            partitions_max: limits::PARTITIONS_MAX,
             retention_check_interval_ms: 30_000,
             sidecar_interval_bytes: 8 << 20,
             compaction_map_bytes: 32 << 20,
@@ -59,6 +66,13 @@ impl Default for LogOptions {
             open_files_max: 512,
             background: true,
         }
+    }
+}
+
+impl LogOptions {
+    /// Bytes of newest events that a topic keeps in memory.
+    pub(crate) fn tail_bytes(&self, config: &TopicConfig) -> u64 {
+        config.tail_bytes.unwrap_or(self.tail_bytes_per_topic as u64)
     }
 }
 

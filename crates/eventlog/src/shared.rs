@@ -88,7 +88,6 @@ impl Shared {
         Self {
             space: SpaceGuard::new(root.clone(), options.disk_reserve_bytes),
             tails: TailBudget::new(
-                options.tail_bytes_per_topic,
                 options.tail_bytes_total,
                 metrics.cell("log_tail_bytes", ""),
                 Arc::clone(&buffers),

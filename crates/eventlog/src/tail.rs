@@ -55,6 +55,7 @@ impl Tail {
 /// One topic's share.
 #[derive(Debug, Default)]
 pub(crate) struct TopicTail {
+    bytes_max: AtomicU64,
     bytes: AtomicU64,
     /// For each batch in memory the tail it is in, oldest first.
     order: Mutex<VecDeque<Arc<Tail>>>,
@@ -63,7 +64,6 @@ pub(crate) struct TopicTail {
 /// The budgets.
 #[derive(Debug)]
 pub(crate) struct TailBudget {
-    topic_bytes_max: u64,
     total_bytes_max: u64,
     total_bytes: AtomicU64,
     topics: Mutex<Vec<Weak<TopicTail>>>,
@@ -73,14 +73,8 @@ pub(crate) struct TailBudget {
 }
 
 impl TailBudget {
-    pub(crate) fn new(
-        topic_bytes_max: usize,
-        total_bytes_max: usize,
-        shown: Arc<Cell>,
-        buffers: Arc<Buffers>,
-    ) -> Self {
+    pub(crate) fn new(total_bytes_max: usize, shown: Arc<Cell>, buffers: Arc<Buffers>) -> Self {
         Self {
-            topic_bytes_max: topic_bytes_max as u64,
             total_bytes_max: total_bytes_max as u64,
             total_bytes: AtomicU64::new(0),
             topics: Mutex::default(),
@@ -89,9 +83,9 @@ impl TailBudget {
         }
     }
 
-    /// Takes a topic under the budgets.
-    pub(crate) fn new_topic(&self) -> Arc<TopicTail> {
-        let topic = Arc::new(TopicTail::default());
+    /// Takes a topic of so many bytes at most under the budgets.
+    pub(crate) fn new_topic(&self, bytes_max: u64) -> Arc<TopicTail> {
+        let topic = Arc::new(TopicTail { bytes_max: bytes_max.into(), ..TopicTail::default() });
         let mut topics = self.topics.lock();
         topics.retain(|topic| topic.strong_count() > 0);
         topics.push(Arc::downgrade(&topic));
@@ -103,15 +97,25 @@ impl TailBudget {
         let cost = cost(&batch);
         tail.batches.lock().push_back(batch);
         topic.order.lock().push_back(Arc::clone(tail));
-        let mut topic_bytes = topic.bytes.fetch_add(cost, Ordering::Relaxed) + cost;
+        topic.bytes.fetch_add(cost, Ordering::Relaxed);
         self.total_bytes.fetch_add(cost, Ordering::Relaxed);
-        while topic_bytes > self.topic_bytes_max && self.evict_oldest(topic) {
-            topic_bytes = topic.bytes.load(Ordering::Relaxed);
-        }
+        self.fit(topic);
         if self.total_bytes.load(Ordering::Relaxed) > self.total_bytes_max {
             self.shrink();
         }
         self.shown.set(self.total_bytes.load(Ordering::Relaxed));
+    }
+
+    /// Gives a topic another share; what is too much for it goes.
+    pub(crate) fn limit(&self, topic: &TopicTail, bytes_max: u64) {
+        topic.bytes_max.store(bytes_max, Ordering::Relaxed);
+        self.fit(topic);
+        self.shown.set(self.total_bytes.load(Ordering::Relaxed));
+    }
+
+    fn fit(&self, topic: &TopicTail) {
+        let bytes_max = topic.bytes_max.load(Ordering::Relaxed);
+        while topic.bytes.load(Ordering::Relaxed) > bytes_max && self.evict_oldest(topic) {}
     }
 
     /// Lets go of all of a deleted topic's batches.
@@ -196,8 +200,8 @@ mod tests {
 
     #[test]
     fn reads_whole_batches_from_the_middle() {
-        let budget = TailBudget::new(1 << 20, 1 << 20, Arc::default(), Arc::default());
-        let (topic, tail) = (budget.new_topic(), Arc::default());
+        let budget = TailBudget::new(1 << 20, Arc::default(), Arc::default());
+        let (topic, tail) = (budget.new_topic(1 << 20), Arc::default());
         for batch in 0..10 {
             budget.push(&topic, &tail, stored(100 + batch * 10, 50));
         }
@@ -214,8 +218,8 @@ mod tests {
 
     #[test]
     fn the_oldest_of_the_topic_leaves_first() {
-        let budget = TailBudget::new(1000, 1 << 20, Arc::default(), Arc::default());
-        let topic = budget.new_topic();
+        let budget = TailBudget::new(1 << 20, Arc::default(), Arc::default());
+        let topic = budget.new_topic(1000);
         let tails: [Arc<Tail>; 2] = Default::default();
         for batch in 0..10 {
             budget.push(&topic, &tails[0], stored(batch * 10, 122));
@@ -231,8 +235,8 @@ mod tests {
 
     #[test]
     fn what_was_made_anew_leaves_with_its_place_in_the_order() {
-        let budget = TailBudget::new(1 << 20, 1 << 20, Arc::default(), Arc::default());
-        let topic = budget.new_topic();
+        let budget = TailBudget::new(1 << 20, Arc::default(), Arc::default());
+        let topic = budget.new_topic(1 << 20);
         let tails: [Arc<Tail>; 2] = Default::default();
         for batch in 0..10 {
             tails.iter().for_each(|tail| budget.push(&topic, tail, stored(batch * 10, 122)));
@@ -251,8 +255,8 @@ mod tests {
 
     #[test]
     fn the_largest_topic_gives_way() {
-        let budget = TailBudget::new(1 << 20, 10_000, Arc::default(), Arc::default());
-        let (large, small) = (budget.new_topic(), budget.new_topic());
+        let budget = TailBudget::new(10_000, Arc::default(), Arc::default());
+        let (large, small) = (budget.new_topic(1 << 20), budget.new_topic(1 << 20));
         let (large_tail, small_tail) = (Arc::default(), Arc::default());
         budget.push(&small, &small_tail, stored(0, 872));
         for batch in 0..100 {
@@ -263,5 +267,21 @@ mod tests {
         assert!((8_000..=10_000).contains(&total), "{total}");
         budget.forget(&large);
         assert_eq!(budget.shown.get(), 1000);
+    }
+
+    #[test]
+    fn a_smaller_share_lets_the_oldest_go() {
+        let budget = TailBudget::new(1 << 20, Arc::default(), Arc::default());
+        let (topic, tail) = (budget.new_topic(u64::MAX), Arc::default());
+        for batch in 0..10 {
+            budget.push(&topic, &tail, stored(batch * 10, 122));
+        }
+        budget.limit(&topic, 600);
+        assert_eq!((tail.first_offset(), budget.shown.get()), (Some(80), 500));
+        budget.limit(&topic, 1_000);
+        budget.push(&topic, &tail, stored(100, 122));
+        assert_eq!((tail.first_offset(), budget.shown.get()), (Some(80), 750));
+        budget.limit(&topic, 0);
+        assert_eq!((tail.first_offset(), budget.shown.get()), (None, 0));
     }
 }

@@ -1,5 +1,6 @@
 //! A topic: a name, a configuration and partitions.
 
+use crate::internal::is_internal;
 use crate::partition::Partition;
 use crate::shared::Shared;
 use crate::tail::TopicTail;
@@ -46,9 +47,9 @@ impl Topic {
         self.info.config.read().clone()
     }
 
-    /// Whether it belongs to the system: its name begins with two underscores.
+    /// Whether it belongs to the system.
     pub fn is_internal(&self) -> bool {
-        self.info.name.starts_with("__")
+        is_internal(&self.info.name)
     }
 }
 
@@ -74,9 +75,9 @@ impl TopicInfo {
         Self {
             name: name.to_owned(),
             id,
-            config: RwLock::new(config),
             folder: shared.root.join(layout::TOPICS).join(name),
-            tail: shared.tails.new_topic(),
+            tail: shared.tails.new_topic(shared.options.tail_bytes(&config)),
+            config: RwLock::new(config),
             unsynced_bytes: AtomicU64::new(0),
             bytes_appended: cell("log_bytes_appended"),
             records_appended: cell("log_records_appended"),

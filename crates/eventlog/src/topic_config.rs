@@ -1,6 +1,6 @@
 //! What can be set for each topic, and what it means here.
 
-use crate::LogError;
+use crate::{Given, LogError};
 use pluvio_foundation::limits;
 use pluvio_wire_kafka::Compression;
 
@@ -47,6 +47,11 @@ pub struct TopicConfig {
     pub flush_messages: u64,
     /// Longest time that an append nobody waits for stays unsynced.
     pub flush_ms: i64,
+    /// Most bytes of its newest events that are kept in memory; `u64::MAX` for as
+    /// many as all topics may have together, `None` for what the log has for each.
+    pub tail_bytes: Option<u64>,
+    /// Which of these were given. What is not as the log has it counts as given.
+    pub given: Given,
 }
 
 impl Default for TopicConfig {
@@ -68,6 +73,8 @@ impl Default for TopicConfig {
             timestamp_after_max_ms: 3_600_000,
             flush_messages: 1,
             flush_ms: 1_000,
+            tail_bytes: None,
+            given: Given::default(),
         }
     }
 }

@@ -44,6 +44,8 @@ pub trait Disk: Send + Sync + Debug {
     fn exists(&self, path: &Path) -> bool;
     /// Bytes still free where `path` lies.
     fn available_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// Bytes of all of the file system where `path` lies, used or free.
+    fn total_bytes(&self, path: &Path) -> io::Result<u64>;
 
     /// Writes what the file system of `path` holds back, of all its files in one
     /// pass: many files that are synced after it cost far less. It promises nothing:
@@ -166,7 +168,11 @@ impl Disk for RealDisk {
     }
 
     fn available_bytes(&self, path: &Path) -> io::Result<u64> {
-        available_bytes(path)
+        status(path).map(|status| status.f_bavail * status.f_frsize)
+    }
+
+    fn total_bytes(&self, path: &Path) -> io::Result<u64> {
+        status(path).map(|status| status.f_blocks * status.f_frsize)
     }
 
     #[cfg(target_os = "linux")]
@@ -181,20 +187,20 @@ impl Disk for RealDisk {
     }
 }
 
+/// The file system where `path` lies.
 #[allow(unsafe_code)]
-fn available_bytes(path: &Path) -> io::Result<u64> {
+fn status(path: &Path) -> io::Result<libc::statvfs> {
     use std::os::unix::ffi::OsStrExt;
     let name = std::ffi::CString::new(path.as_os_str().as_bytes())?;
     let mut status = std::mem::MaybeUninit::<libc::statvfs>::uninit();
     // SAFETY: `name` is NUL-terminated and `status` is a valid place for one
     // `statvfs`, which is read only after the call reports success.
-    let status = unsafe {
+    unsafe {
         if libc::statvfs(name.as_ptr(), status.as_mut_ptr()) != 0 {
             return Err(io::Error::last_os_error());
         }
-        status.assume_init()
-    };
-    Ok(status.f_bavail * status.f_frsize)
+        Ok(status.assume_init())
+    }
 }
 
 #[derive(Debug)]
@@ -249,6 +255,7 @@ mod tests {
 
     #[test]
     fn free_space_is_known() {
-        assert!(RealDisk.available_bytes(Path::new("/")).unwrap() > 0);
+        let free = RealDisk.available_bytes(Path::new("/")).unwrap();
+        assert!(free > 0 && RealDisk.total_bytes(Path::new("/")).unwrap() >= free);
     }
 }

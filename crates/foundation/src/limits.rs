@@ -9,6 +9,11 @@ pub const RECORD_BATCH_BYTES_MAX: usize = 1_048_588;
 pub const RECORD_BATCH_INFLATED_BYTES_MAX: usize = 64 << 20;
 /// Most partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: u32 = 10_000;
+/// Most topics of one log.
+pub const TOPICS_MAX: usize = 10_000;
+/// Most partitions of all topics together; each takes about 1 KiB of memory while
+/// it is empty.
+pub const PARTITIONS_MAX: usize = 200_000;
 /// Longest topic name, in bytes (Kafka's own limit).
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Most connections one door serves at once.

@@ -48,6 +48,7 @@ impl KafkaDoor {
             auto_create_topics: config.auto_create_topics,
             default_partitions: config.default_partitions,
             requests_bytes_max: 64 << 20,
+            waiting_bytes_max: 32 << 20,
             answers_bytes_max: 64 << 20,
             group_initial_delay_ms: config.kafka_group_initial_rebalance_delay_ms,
             security: Some(Arc::clone(&security)),

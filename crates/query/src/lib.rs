@@ -40,6 +40,7 @@ pub use isolate::isolate;
 pub use lakes::Lakes;
 pub use plan::plan_continuous;
 pub use platform::{Platform, PlatformOptions};
+pub use pluvio_eventlog::internal::is_internal as is_internal_topic;
 pub use ports::{
     EpochStatus, FeedRow, Feeding, JobStatus, Jobs, NoJobs, OperatorStatus, Progress, ViewShape, ViewTerms,
 };

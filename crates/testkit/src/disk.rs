@@ -241,6 +241,10 @@ impl Disk for SimDisk {
         })
     }
 
+    fn total_bytes(&self, _path: &Path) -> io::Result<u64> {
+        Ok(self.alive()?.faults.quota_bytes.unwrap_or(u64::MAX))
+    }
+
     fn write_back(&self, _path: &Path) {
         self.lock().faults.write_backs += 1;
     }

@@ -32,14 +32,16 @@ pub struct BrokerOptions {
     pub auto_create_topics: bool,
     /// Partitions of a topic whose maker did not say how many.
     pub default_partitions: u32,
-    /// Most topics that clients may make.
-    pub topics_max: usize,
     /// Most connections at once.
     pub connections_max: usize,
     /// Largest Produce request, in bytes.
     pub frame_bytes_max: usize,
-    /// Most bytes of requests being read at once, over all connections.
+    /// Most bytes of Produce requests being read or waiting for their transaction at
+    /// once, over all connections.
     pub requests_bytes_max: usize,
+    /// Most bytes of other large requests that are read and not carried out, over
+    /// all connections. Apart, so that no waiting reader keeps producers waiting.
+    pub waiting_bytes_max: usize,
     /// Most bytes of Fetch answers being sent at once, over all connections.
     pub answers_bytes_max: usize,
     /// Most fetch sessions at once.
@@ -51,6 +53,8 @@ pub struct BrokerOptions {
     pub group_initial_delay_ms: u64,
     /// Most groups with members at once.
     pub groups_max: usize,
+    /// Most that the members of all groups tell and are given, in bytes.
+    pub groups_bytes_max: usize,
     /// Most members of one group.
     pub group_members_max: usize,
     /// A member of a group of the consumer protocol is given up after so long
@@ -83,15 +87,16 @@ impl Default for BrokerOptions {
             node_id: 1,
             auto_create_topics: true,
             default_partitions: 1,
-            topics_max: 10_000,
             connections_max: limits::CONNECTIONS_MAX,
             frame_bytes_max: limits::KAFKA_FRAME_BYTES_MAX,
             requests_bytes_max: 256 << 20,
+            waiting_bytes_max: 64 << 20,
             answers_bytes_max: 256 << 20,
             fetch_sessions_max: 1_000,
             fetch_session_partitions_max: 1 << 20,
             group_initial_delay_ms: 0,
             groups_max: 10_000,
+            groups_bytes_max: 256 << 20,
             group_members_max: 1_000,
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
@@ -239,6 +244,7 @@ pub struct Broker {
     pub(crate) throttle: Throttle,
     pub(crate) transactions: Transactions,
     pub(crate) requests_budget: ByteBudget,
+    pub(crate) waiting_budget: ByteBudget,
     pub(crate) answers_budget: ByteBudget,
 }
 
@@ -267,6 +273,7 @@ impl Broker {
             complaints: Complaints::default(),
             throttle: Throttle::default(),
             requests_budget: ByteBudget::new(options.requests_bytes_max),
+            waiting_budget: ByteBudget::new(options.waiting_bytes_max),
             answers_budget: ByteBudget::new(options.answers_bytes_max),
             cluster_id: URL_SAFE_NO_PAD.encode(log.id()),
             log,

@@ -14,6 +14,7 @@ pub(crate) fn of_log(error: &LogError) -> Code {
         LogError::OffsetOutOfRange { .. } => Code::OffsetOutOfRange,
         LogError::OutOfOrderSequence { .. } => Code::OutOfOrderSequenceNumber,
         LogError::StaleProducerEpoch { .. } => Code::InvalidProducerEpoch,
+        LogError::LimitReached { .. } => Code::PolicyViolation,
         LogError::InvalidBatch { .. } => Code::InvalidRecord,
         LogError::TransactionState { .. } => Code::InvalidTxnState,
         LogError::Closed => Code::NotLeaderOrFollower,

@@ -3,7 +3,12 @@
 //! A Produce is carried out as it is read; only its answer may wait for the
 //! disk. Every other request is carried out when all answers before it are
 //! made, as if the connection did one thing at a time.
+//!
+//! A large request keeps its share of the memory for requests until it is carried
+//! out, and a connection has one such request at most: nothing is read after it
+//! until then. What only waits for the disk or for the rest of a group keeps none.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,10 +17,10 @@ use std::time::Duration;
 use kafka_protocol::messages::ApiKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{timeout, timeout_at};
 
-use super::broker::Broker;
+use super::broker::{Broker, Taken};
 use super::frames::Frames;
 use super::security::{PROOF_TIME, Session, Turn, UNPROVEN_FRAME_BYTES_MAX, user_of};
 use super::writer::{Answer, write_answers};
@@ -116,12 +121,12 @@ async fn read_requests(
     let frame_bytes_max = broker.options.frame_bytes_max;
     loop {
         let deadline = session.deadline();
-        let bytes_max = |key: &[u8]| match (deadline, key == produce) {
-            (Some(_), _) => UNPROVEN_FRAME_BYTES_MAX,
-            (None, true) => frame_bytes_max,
-            (None, false) => frame_bytes_max.min(PLAIN_REQUEST_BYTES_MAX),
+        let limits = |key: &[u8]| match (deadline, key == produce) {
+            (Some(_), _) => (UNPROVEN_FRAME_BYTES_MAX, &broker.waiting_budget),
+            (None, true) => (frame_bytes_max, &broker.requests_budget),
+            (None, false) => (frame_bytes_max.min(PLAIN_REQUEST_BYTES_MAX), &broker.waiting_budget),
         };
-        let next = frames.next(&broker.requests_budget, bytes_max);
+        let next = frames.next(limits);
         let next = match deadline {
             None => next.await?,
             Some(deadline) => timeout_at(deadline, next).await.map_err(|_| too_slow())??,
@@ -133,16 +138,35 @@ async fn read_requests(
             tokio::time::sleep(Duration::from_millis(muted_ms)).await;
         }
         let turn = session.take(frame.bytes).await?;
-        drop(frame.taken);
         let (answer, ends) = match turn {
             Turn::Goes(answer) => (answer, false),
             Turn::Ends(answer) => (answer, true),
         };
+        let (answer, carried_out) = keep(answer, frame.taken);
         if answers.send(answer).await.is_err() || ends {
             return Ok(());
         }
+        if let Some(carried_out) = carried_out {
+            // It ends with an error: nothing is ever sent.
+            let _ = carried_out.await;
+        }
         session.peer().pace.room().await;
     }
+}
+
+/// Keeps a large request's share of the memory until it is carried out, if that is
+/// not done yet: then also what tells when it is.
+fn keep(answer: Answer, taken: Option<Taken>) -> (Answer, Option<oneshot::Receiver<Infallible>>) {
+    let (work, taken) = match (answer, taken) {
+        (Answer::Later(work), Some(taken)) => (work, taken),
+        (answer, _) => return (answer, None),
+    };
+    let (ended, carried_out) = oneshot::channel();
+    let work = Box::pin(async move {
+        let _held = (taken, ended);
+        work.await
+    });
+    (Answer::Later(work), Some(carried_out))
 }
 
 fn too_slow() -> DoorError {

@@ -111,12 +111,16 @@ pub(crate) fn log_dirs(call: &Call, request: DescribeLogDirsRequest) -> Describe
     let result =
         DescribeLogDirsResult::default().with_log_dir(text(&folder.to_string_lossy())).with_topics(topics);
     let result = match version {
-        4.. => result.with_total_bytes(UNKNOWN_BYTES).with_usable_bytes(
-            log.available_bytes().and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(UNKNOWN_BYTES),
-        ),
+        4.. => result
+            .with_total_bytes(known_bytes(log.total_bytes()))
+            .with_usable_bytes(known_bytes(log.available_bytes())),
         _ => result,
     };
     DescribeLogDirsResponse::default().with_results(vec![result])
+}
+
+fn known_bytes(bytes: Option<u64>) -> i64 {
+    bytes.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(UNKNOWN_BYTES)
 }
 
 fn sizes(topic: &Topic, wanted: Option<&Vec<i32>>) -> DescribeLogDirsTopic {

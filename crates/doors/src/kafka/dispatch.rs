@@ -115,7 +115,28 @@ where
             }
             Verdict::Refuse(body) => body,
         };
-        call.reply(Q::KEY, &body)
+        call.reply(Q::KEY, &body).map(Answer::Ready)
+    }))
+}
+
+/// The same for work that is done with the request at once, and may then wait long.
+fn begun<Q, F>(call: Call, request: Q, work: impl FnOnce(Call, Q) -> F + Send + 'static) -> Answer
+where
+    Q: Guarded,
+    F: Future<Output = <Q as Message>::Response> + Send + 'static,
+    Q::Response: Send,
+{
+    Answer::Later(Box::pin(async move {
+        let (waiting, finish) = match request.guard(&call) {
+            Verdict::Serve(request) => (work(call.clone(), request), None),
+            Verdict::Partly(request, finish) => (work(call.clone(), request), Some(finish)),
+            Verdict::Refuse(body) => return call.reply(Q::KEY, &body).map(Answer::Ready),
+        };
+        Ok(Answer::Begun(Box::pin(async move {
+            let mut body = waiting.await;
+            finish.into_iter().for_each(|finish| finish(&mut body));
+            call.reply(Q::KEY, &body).map(Answer::Ready)
+        })))
     }))
 }
 
@@ -138,7 +159,7 @@ fn out_of_place(call: &Call, key: ApiKey, body: &impl Encodable) -> Result<Answe
 pub(crate) fn begin(call: Call, request: Request) -> Result<Answer, DoorError> {
     Ok(match request {
         Request::Produce(request) => return produce::produce(&call, request),
-        Request::Fetch(request) => Answer::Later(Box::pin(fetch::fetch(call, request))),
+        Request::Fetch(request) => Answer::Later(Box::pin(async { fetch::fetch(call, request).await.map(Answer::Ready) })),
         Request::ListOffsets(r) => later(call, r, list_offsets::list_offsets),
         Request::OffsetForLeaderEpoch(r) => soon(call, r, |c, r| list_offsets::leader_epoch(c, &r)),
         Request::Metadata(r) => later(call, r, metadata::metadata),
@@ -175,8 +196,8 @@ pub(crate) fn begin(call: Call, request: Request) -> Result<Answer, DoorError> {
         Request::DescribeConfigs(r) => soon(call, r, configs::describe),
         Request::AlterConfigs(r) => later(call, r, configs::alter),
         Request::IncrementalAlterConfigs(r) => later(call, r, configs::alter_incrementally),
-        Request::JoinGroup(r) => later(call, r, groups::join),
-        Request::SyncGroup(r) => later(call, r, groups::sync),
+        Request::JoinGroup(r) => begun(call, r, groups::join),
+        Request::SyncGroup(r) => begun(call, r, groups::sync),
         Request::Heartbeat(r) => soon(call, r, |c, r| groups::heartbeat(c, &r)),
         Request::LeaveGroup(r) => later(call, r, groups::leave),
         Request::DescribeGroups(r) => soon(call, r, groups::describe),

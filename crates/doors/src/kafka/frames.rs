@@ -45,12 +45,11 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         Self { socket, buffer: BytesMut::new(), buffers, after_large: false }
     }
 
-    /// The next frame; `None` once the peer has no more. `bytes_max` gives the
-    /// limit for a frame that begins with these bytes.
-    pub async fn next(
+    /// The next frame; `None` once the peer has no more. `limits` gives the most
+    /// bytes of a frame that begins with these, and the budget that it takes from.
+    pub async fn next<'a>(
         &mut self,
-        budget: &ByteBudget,
-        bytes_max: impl Fn(&[u8]) -> usize,
+        limits: impl Fn(&[u8]) -> (usize, &'a ByteBudget),
     ) -> Result<Option<Frame>, DoorError> {
         // The first two bytes after the length tell which request it is.
         while self.buffer.len() < LENGTH_BYTES + 2 {
@@ -61,8 +60,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 };
             }
         }
-        let limit = bytes_max(&self.buffer[LENGTH_BYTES..LENGTH_BYTES + 2]);
-        let length = frame_bytes(&self.buffer, limit)?.unwrap_or(0);
+        let (bytes_max, budget) = limits(&self.buffer[LENGTH_BYTES..LENGTH_BYTES + 2]);
+        let length = frame_bytes(&self.buffer, bytes_max)?.unwrap_or(0);
         let _ = self.buffer.split_to(LENGTH_BYTES);
         self.after_large = length > LARGE_BYTES;
         match self.after_large {

@@ -90,15 +90,24 @@ impl<S: Kept> Journal<S> {
         clock: Arc<dyn Clock>,
         mut state: S,
     ) -> Result<Self, DoorError> {
-        let config = TopicConfig {
+        let mut config = TopicConfig {
             retention_ms: None,
             retention_bytes: None,
             segment_bytes: SEGMENT_BYTES,
             max_message_bytes: limits::KAFKA_FRAME_BYTES_MAX,
             ..TopicConfig::default()
         };
+        // Whatever the log is opened with, state is kept for ever.
+        config.give_all();
         let known = match log.topic(topic) {
-            Some(known) => known,
+            Some(known) => {
+                if known.config() != config
+                    && let Err(error) = log.alter_topic(topic, config)
+                {
+                    tracing::warn!(topic, %error, "the topic's settings are not written");
+                }
+                known
+            }
             None => log.create_topic(topic, 1, config)?,
         };
         let missing = || LogError::TopicNotFound { topic: topic.to_owned() };

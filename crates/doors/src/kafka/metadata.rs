@@ -8,6 +8,7 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
+use pluvio_eventlog::internal::is_internal;
 use pluvio_eventlog::{LogError, Topic, TopicConfig};
 use pluvio_foundation::limits;
 use uuid::Uuid;
@@ -78,7 +79,7 @@ async fn find_or_make(broker: &Arc<Broker>, name: &str, make: bool) -> Result<Ar
     if name.len() > limits::TOPIC_NAME_BYTES_MAX {
         return Err(Code::InvalidTopicException);
     }
-    if !make || name.starts_with("__") {
+    if !make || is_internal(name) {
         return Err(Code::UnknownTopicOrPartition);
     }
     let partitions = broker.options.default_partitions;
@@ -89,7 +90,10 @@ async fn find_or_make(broker: &Arc<Broker>, name: &str, make: bool) -> Result<Ar
         }
         // Another client was faster.
         Err(LogError::TopicExists { .. }) => broker.log.topic(name).ok_or(Code::UnknownTopicOrPartition),
-        Err(LogError::InvalidTopic { .. }) => Err(Code::InvalidTopicException),
+        // Clients know no other refusal that they do not repeat at once.
+        Err(LogError::InvalidTopic { .. } | LogError::LimitReached { .. }) => {
+            Err(Code::InvalidTopicException)
+        }
         Err(error) => {
             tracing::error!(topic = name, %error, "topic not made");
             Err(codes::of_log(&error))
@@ -97,18 +101,13 @@ async fn find_or_make(broker: &Arc<Broker>, name: &str, make: bool) -> Result<Ar
     }
 }
 
-/// Makes a topic, if there is room for one more.
+/// Makes a topic.
 pub(crate) async fn create(
     broker: &Arc<Broker>,
     name: &str,
     partitions: u32,
     config: TopicConfig,
 ) -> Result<Arc<Topic>, LogError> {
-    let count_max = broker.options.topics_max;
-    if broker.log.topics().len() >= count_max {
-        let reason = format!("there are {count_max} topics already; delete some or raise the limit");
-        return Err(LogError::InvalidTopic { topic: name.to_owned(), reason });
-    }
     let (log, name) = (Arc::clone(&broker.log), name.to_owned());
     blocking(move || log.create_topic(&name, partitions, config)).await
 }

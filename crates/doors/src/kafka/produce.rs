@@ -18,7 +18,7 @@ use super::dispatch::Call;
 use super::frames::LARGE_BYTES;
 use super::transactions;
 use super::validate::{Refusal, check_produced};
-use super::writer::{Answer, Reply};
+use super::writer::Answer;
 use crate::DoorError;
 
 const ACKS_NONE: i16 = 0;
@@ -123,9 +123,9 @@ fn answer(
         return Ok(Answer::Ready(encode_response(version, correlation_id, throttle_ms, &answers)?.into()));
     }
     let broker = Arc::clone(&call.broker);
-    Ok(Answer::Later(Box::pin(async move {
+    Ok(Answer::Begun(Box::pin(async move {
         let answers = durable(&broker, answers, waiting).await;
-        Ok(Reply::from(encode_response(version, correlation_id, throttle_ms, &answers)?))
+        Ok(Answer::Ready(encode_response(version, correlation_id, throttle_ms, &answers)?.into()))
     })))
 }
 

@@ -1,6 +1,6 @@
 //! CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
@@ -16,6 +16,7 @@ use kafka_protocol::messages::{
     BrokerId, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
 };
+use pluvio_eventlog::internal::is_internal;
 use pluvio_eventlog::{LogError, Topic, TopicConfig};
 use pluvio_foundation::limits;
 use uuid::Uuid;
@@ -23,12 +24,9 @@ use uuid::Uuid;
 use super::broker::{Broker, blocking};
 use super::cluster::text;
 use super::codes::{self, Code};
-use super::configs::{Change, Refused, apply, settings};
+use super::configs::{Change, Refused, apply, settings, source_of};
 use super::dispatch::Call;
 use super::metadata::create;
-
-const SOURCE_TOPIC: i8 = 1;
-const SOURCE_DEFAULT: i8 = 5;
 
 /// Carries out a CreateTopics.
 pub(crate) async fn create_topics(call: Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
@@ -56,8 +54,6 @@ struct Made {
     id: [u8; 16],
     partitions: u32,
     config: TopicConfig,
-    /// The settings that were asked for.
-    set: HashSet<String>,
 }
 
 fn described(call: &Call, result: CreatableTopicResult, made: &Made) -> CreatableTopicResult {
@@ -65,12 +61,12 @@ fn described(call: &Call, result: CreatableTopicResult, made: &Made) -> Creatabl
     if version < 5 {
         return result;
     }
-    let configs = settings(&made.config).into_iter().map(|setting| {
+    let configs = settings(&made.config, call.broker.log.options()).into_iter().map(|setting| {
         CreatableTopicConfigs::default()
             .with_name(text(setting.name))
             .with_value(Some(text(&setting.value)))
             .with_read_only(setting.read_only)
-            .with_config_source(if made.set.contains(setting.name) { SOURCE_TOPIC } else { SOURCE_DEFAULT })
+            .with_config_source(source_of(&setting))
     });
     let result = result
         .with_num_partitions(i32::try_from(made.partitions).unwrap_or(i32::MAX))
@@ -85,22 +81,17 @@ fn described(call: &Call, result: CreatableTopicResult, made: &Made) -> Creatabl
 async fn create_one(call: &Call, asked: &CreatableTopic, validate_only: bool) -> Result<Made, Refused> {
     let broker = &call.broker;
     let name: &str = &asked.name;
-    if name.starts_with("__") {
-        return Err((Code::InvalidTopicException, "names that begin with __ are internal".into()));
-    }
     let partitions = partitions_of(broker, asked)?;
-    let defaults = &broker.log.options().topic;
-    let mut config = defaults.clone();
+    let log = broker.log.options();
+    let mut config = log.topic.clone();
     for entry in &asked.configs {
         let change = entry.value.as_ref().map_or(Change::Reset, |value| Change::Set(value.to_string()));
-        apply(&mut config, defaults, &entry.name, &change).map_err(|reason| (Code::InvalidConfig, reason))?;
+        apply(&mut config, log, &entry.name, &change).map_err(|reason| (Code::InvalidConfig, reason))?;
     }
-    if broker.log.topic(name).is_some() {
+    if broker.log.topic(name).is_some() || is_internal(name) {
         return Err((Code::TopicAlreadyExists, format!("topic {name:?} exists already")));
     }
-    let given = asked.configs.iter().filter(|entry| entry.value.is_some());
-    let set: HashSet<String> = given.map(|entry| entry.name.to_string()).collect();
-    let made = |id| Made { id, partitions, config: config.clone(), set };
+    let made = |id| Made { id, partitions, config: config.clone() };
     if validate_only {
         return Ok(made([0; 16]));
     }
@@ -164,7 +155,8 @@ fn refused(error: &LogError) -> Refused {
         LogError::InvalidTopic { .. } => Code::InvalidTopicException,
         other => codes::of_log(other),
     };
-    if !matches!(error, LogError::InvalidTopic { .. } | LogError::TopicExists { .. }) {
+    use LogError::{InvalidTopic, LimitReached, TopicExists};
+    if !matches!(error, InvalidTopic { .. } | TopicExists { .. } | LimitReached { .. }) {
         tracing::error!(%error, "request on a topic failed");
     }
     (code, error.to_string())

@@ -38,8 +38,8 @@ impl From<Bytes> for Reply {
     }
 }
 
-/// An answer in the making.
-pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<Reply, DoorError>> + Send>>;
+/// An answer in the making. What it gives is not `Later`.
+pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<Answer, DoorError>> + Send>>;
 
 /// What was done about a request.
 pub(crate) enum Answer {
@@ -47,7 +47,11 @@ pub(crate) enum Answer {
     None,
     /// Its answer.
     Ready(Reply),
-    /// Its answer, later. Runs when all earlier answers are made.
+    /// It is carried out; its answer, once that is on disk or others have come.
+    /// Nothing of the request is kept meanwhile.
+    Begun(Pending),
+    /// Its answer, later. It is carried out when all earlier answers are made, and
+    /// keeps its request until then.
     Later(Pending),
 }
 
@@ -61,17 +65,7 @@ pub(crate) async fn write_answers(
     while let Some(answer) = answers.recv().await {
         let mut next = Some(answer);
         while let Some(answer) = next.take() {
-            let reply = match answer {
-                Answer::None => Reply::default(),
-                Answer::Ready(reply) => reply,
-                Answer::Later(mut pending) => match poll_once(&mut pending).await {
-                    Some(reply) => reply?,
-                    None => {
-                        gathered.send(&mut socket, &broker).await?;
-                        pending.await?
-                    }
-                },
-            };
+            let reply = reply_of(answer, &mut gathered, &mut socket, &broker).await?;
             gathered.push(reply);
             if gathered.bytes < GATHER_BYTES {
                 next = answers.try_recv().ok();
@@ -82,10 +76,33 @@ pub(crate) async fn write_answers(
     Ok(())
 }
 
+/// Waits until an answer is made; those before it do not wait with it.
+async fn reply_of(
+    mut answer: Answer,
+    gathered: &mut Gathered,
+    socket: &mut (impl AsyncWrite + Unpin),
+    broker: &Broker,
+) -> Result<Reply, DoorError> {
+    loop {
+        let mut pending = match answer {
+            Answer::None => return Ok(Reply::default()),
+            Answer::Ready(reply) => return Ok(reply),
+            Answer::Begun(pending) | Answer::Later(pending) => pending,
+        };
+        answer = match poll_once(&mut pending).await {
+            Some(answer) => answer?,
+            None => {
+                gathered.send(socket, broker).await?;
+                pending.await?
+            }
+        };
+    }
+}
+
 /// The answer, if it needs no waiting.
-async fn poll_once(pending: &mut Pending) -> Option<Result<Reply, DoorError>> {
+async fn poll_once(pending: &mut Pending) -> Option<Result<Answer, DoorError>> {
     std::future::poll_fn(|context| match pending.as_mut().poll(context) {
-        Poll::Ready(reply) => Poll::Ready(Some(reply)),
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => Poll::Ready(None),
     })
     .await

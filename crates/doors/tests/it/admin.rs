@@ -1,16 +1,18 @@
 //! Topics and their settings.
 
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, DeleteRecordsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, MetadataRequest,
-    TopicName,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    MetadataRequest, TopicName,
 };
 use pluvio_doors::kafka::BrokerOptions;
+use pluvio_eventlog::{LogOptions, TopicConfig};
 use pluvio_foundation::ErrorKind;
 
 use crate::harness::{Raw, Server, batch, text};
@@ -27,10 +29,16 @@ async fn topics_are_made_listed_grown_and_deleted() {
     client.create_topic("rain", 2, &[]).await.unwrap();
     let again = client.create_topic("rain", 2, &[]).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::AlreadyExists);
-    for (bad, settings) in [("a/b", vec![]), ("__mine", vec![]), ("x", vec![("no.such", "1")])] {
+    for (bad, settings) in [("a/b", vec![]), ("__consumer_offsets", vec![]), ("x", vec![("no.such", "1")])] {
         assert!(client.create_topic(bad, 1, &settings).await.is_err(), "{bad}");
     }
     assert!(client.create_topic("none", 0, &[]).await.is_err());
+    // Two underscores alone make no internal topic: connectors have such topics.
+    client.create_topic("__debezium-heartbeat.shop", 1, &[]).await.unwrap();
+    let listed = client.metadata(Some(&["__debezium-heartbeat.shop"])).await.unwrap();
+    assert!(!listed[0].internal);
+    client.produce("__debezium-heartbeat.shop", 0, batch(&["x"]), -1).await.unwrap().await.unwrap();
+    client.delete_topic("__debezium-heartbeat.shop").await.unwrap();
     let listed = client.metadata(Some(&["rain"])).await.unwrap();
     assert_eq!((listed[0].name.as_str(), listed[0].partitions, listed[0].internal), ("rain", 2, false));
 
@@ -45,6 +53,29 @@ async fn topics_are_made_listed_grown_and_deleted() {
     assert_eq!(client.metadata(Some(&["rain"])).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(client.delete_topic("rain").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert!(client.delete_topic("__consumer_offsets").await.is_err());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_and_partitions_are_limited() {
+    let dir = tempfile::tempdir().unwrap();
+    // Three of the topics are the system's own, with a partition each.
+    let log =
+        LogOptions { topics_max: 5, partitions_max: 10, disk_reserve_bytes: 0, ..LogOptions::default() };
+    let server = Server::start_over(dir.path(), BrokerOptions::default(), log).await;
+    let mut raw = server.raw().await;
+    for (name, partitions, code) in [("a", 8, 44), ("a", 3, 0), ("b", 5, 44), ("b", 1, 0), ("c", 1, 44)] {
+        let asked = CreatableTopic::default().with_name(topic(name)).with_num_partitions(partitions);
+        let request = CreateTopicsRequest::default().with_topics(vec![asked.with_replication_factor(1)]);
+        let made = raw.ask(5, &request).await;
+        assert_eq!(made.topics[0].error_code, code, "{name} {:?}", made.topics[0].error_message);
+    }
+    let grown = CreatePartitionsTopic::default().with_name(topic("a")).with_count(7).with_assignments(None);
+    let grown = raw.ask(3, &CreatePartitionsRequest::default().with_topics(vec![grown])).await;
+    assert_eq!(grown.results[0].error_code, 44);
+    let first_use = MetadataRequestTopic::default().with_name(Some(topic("c")));
+    let request = MetadataRequest::default().with_topics(Some(vec![first_use]));
+    assert_eq!(raw.ask(9, &request.with_allow_auto_topic_creation(true)).await.topics[0].error_code, 17);
     server.stop().await;
 }
 
@@ -153,11 +184,35 @@ async fn settings_are_shown_and_changed() {
     assert_eq!(setting(&mut raw, "retention.ms").await, ("604800000".into(), 5));
     assert_eq!(setting(&mut raw, "cleanup.policy").await, ("compact,delete".into(), 1));
     assert_eq!(raw.ask(1, &change("cleanup.policy", 3, Some("compact"))).await.responses[0].error_code, 0);
-    assert_eq!(setting(&mut raw, "cleanup.policy").await, ("delete".into(), 5));
+    // What is given is the topic's own, also where it is the default.
+    assert_eq!(setting(&mut raw, "cleanup.policy").await, ("delete".into(), 1));
     assert_eq!(setting(&mut raw, "flush.messages").await, ("1000".into(), 1));
     assert_eq!(setting(&mut raw, "compression.type").await, ("lz4".into(), 1));
     assert_eq!(raw.ask(1, &change("compression.type", 1, None)).await.responses[0].error_code, 0);
     assert_eq!(setting(&mut raw, "compression.type").await, ("producer".into(), 5));
+    assert_eq!(setting(&mut raw, "memory.tail.bytes").await, ((32 << 20).to_string(), 5));
+    assert_eq!(raw.ask(1, &change("memory.tail.bytes", 0, Some("-1"))).await.responses[0].error_code, 0);
+    assert_eq!(setting(&mut raw, "memory.tail.bytes").await, ("-1".into(), 1));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_were_not_given_follow_the_servers() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let settings = [("retention.ms", "604800000"), ("memory.tail.bytes", "0")];
+    server.client().await.create_topic("rain", 1, &settings).await.unwrap();
+    server.stop().await;
+    let topic = TopicConfig { retention_ms: Some(5), segment_bytes: 2048, ..TopicConfig::default() };
+    let log = LogOptions { disk_reserve_bytes: 0, topic, tail_bytes_per_topic: 7, ..LogOptions::default() };
+    let server = Server::start_over(dir.path(), BrokerOptions::default(), log).await;
+    let mut raw = server.raw().await;
+    assert_eq!(setting(&mut raw, "retention.ms").await, ("604800000".into(), 1));
+    assert_eq!(setting(&mut raw, "segment.bytes").await, ("2048".into(), 5));
+    assert_eq!(setting(&mut raw, "memory.tail.bytes").await, ("0".into(), 1));
+    // The system's own topics keep what they have.
+    let of = |name: &str| server.log().topic(name).unwrap().config().retention_ms;
+    assert_eq!((of("__consumer_offsets"), of("__transaction_state")), (None, None));
     server.stop().await;
 }
 

@@ -94,6 +94,10 @@ impl Server {
         readings.iter().find(|it| it.name == name && it.label == label).map_or(0, |it| it.value)
     }
 
+    pub fn log(&self) -> &EventLog {
+        &self.log
+    }
+
     /// Where the only partition of a topic ends.
     pub fn end_offset(&self, topic: &str) -> i64 {
         self.log.topic(topic).unwrap().partition(0).unwrap().end_offset()

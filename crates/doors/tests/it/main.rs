@@ -10,6 +10,7 @@ mod faults;
 mod fetch_sessions;
 mod groups;
 mod harness;
+mod memory;
 mod offsets;
 mod records;
 mod transactional;

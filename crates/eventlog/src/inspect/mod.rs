@@ -34,7 +34,7 @@ pub struct InspectedTopic {
     pub name: String,
     /// How many partitions it has.
     pub partitions: u32,
-    /// Its settings.
+    /// Its settings; those that it was not given are as by default.
     pub config: TopicConfig,
     id: [u8; 16],
 }
@@ -82,7 +82,8 @@ impl Inspection {
         if !self.disk.exists(&folder) {
             return Err(not_found());
         }
-        let Meta { name, id, partitions, config } = Meta::read(&*self.disk, &folder)?;
+        let (meta, _) = Meta::read(&*self.disk, &folder, &TopicConfig::default())?;
+        let Meta { name, id, partitions, config } = meta;
         Ok(InspectedTopic { name, partitions, config, id })
     }
 

@@ -34,6 +34,7 @@ fn config() -> TopicConfig {
         timestamp_after_max_ms: 2_000_000,
         flush_messages: 10,
         flush_ms: 500,
+        ..TopicConfig::default()
     }
 }
 
@@ -54,7 +55,7 @@ fn events(partition: &Partition) -> String {
 fn check(folder: &Path) {
     let log = open(folder);
     let topic = log.topic("states").unwrap();
-    assert_eq!(topic.config(), config());
+    assert_eq!(topic.config(), TopicConfig { given: topic.config().given, ..config() });
     let partition = topic.partition(0).unwrap();
     assert_eq!((partition.start_offset(), partition.end_offset()), (0, 40));
     // The newest event of each key in what was compacted, and all that came later. Key 3 was deleted last.

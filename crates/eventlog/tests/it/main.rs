@@ -9,6 +9,7 @@ mod damage;
 mod disk_faults;
 mod frozen;
 mod frozen_compacted;
+mod frozen_settings;
 mod frozen_transactions;
 mod fuzz_corpus;
 mod inspecting;

@@ -10,6 +10,7 @@ use datafusion::catalog::TableProvider;
 use pluvio_catalog::{
     Catalog, Changes, Definition, SinkDef, SinkTarget, StreamDef, TableDef, ViewDef, ViewKind,
 };
+use pluvio_eventlog::TopicSetting;
 use pluvio_foundation::ErrorKind;
 
 use crate::plan::plan_continuous;
@@ -227,10 +228,13 @@ fn create_topic(platform: &Platform, stream: &StreamDef) -> Result<(), QueryErro
     let mut config = platform.log().options().topic.clone();
     if let Some(retention_ms) = stream.retention_ms {
         config.retention_ms = Some(retention_ms);
+        config.give(TopicSetting::RetentionMs);
     }
     if let Some(bytes) = stream.retention_bytes {
         config.retention_bytes = Some(bytes);
         config.segment_bytes = config.segment_bytes.min((bytes / 4).max(1 << 20));
+        config.give(TopicSetting::RetentionBytes);
+        config.give(TopicSetting::SegmentBytes);
     }
     platform.log().create_topic(&stream.topic, stream.partitions, config)?;
     Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pluvio_foundation::metrics::Reading;
-use pluvio_query::JobStatus;
+use pluvio_query::{JobStatus, is_internal_topic};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::history::{Counts, Point};
@@ -70,9 +70,8 @@ impl Sample {
     }
 }
 
-/// Topics that begin with two underscores are the system's own, as in Kafka.
 fn is_users_topic(name: &str) -> bool {
-    !name.starts_with("__")
+    !is_internal_topic(name)
 }
 
 /// Samples until aborted.

@@ -110,6 +110,7 @@ fn the_quota_fills_and_gives_way() {
     disk.set_quota_bytes(Some(10));
     let file = write(&disk, "/f", b"12345678");
     assert_eq!(disk.available_bytes(Path::new("/")).unwrap(), 2);
+    assert_eq!(disk.total_bytes(Path::new("/")).unwrap(), 10);
     assert_eq!(file.write_all_at(b"abcd", 8).unwrap_err().kind(), ErrorKind::StorageFull);
     assert_eq!(file.len().unwrap(), 10);
     file.write_all_at(b"overwritten"[..8].into(), 0).unwrap();

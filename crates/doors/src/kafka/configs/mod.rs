@@ -2,6 +2,7 @@
 //! setting has one definition; settings of Kafka's that have only one value
 //! here are shown with it and cannot be changed.
 
+mod broker_settings;
 mod topic_settings;
 
 use kafka_protocol::messages::alter_configs_response as altered;
@@ -92,23 +93,23 @@ fn describe_one(broker: &Broker, wanted: &Wanted<'_>) -> Result<Vec<DescribeConf
     match wanted.resource.resource_type {
         TOPIC => {
             let topic = broker.log.topic(name).ok_or_else(|| no_topic(name))?;
-            let defaults = settings(&broker.log.options().topic);
-            let present = settings(&topic.config());
-            let pairs = present.iter().zip(&defaults).filter(|(setting, _)| wanted.has(setting.name));
-            let entries = pairs.map(|(setting, default)| {
-                let changed = setting.value != default.value;
-                wanted.entry(setting, if changed { SOURCE_TOPIC } else { SOURCE_DEFAULT })
-            });
-            Ok(entries.collect())
+            let present = settings(&topic.config(), broker.log.options());
+            let entries = present.iter().filter(|setting| wanted.has(setting.name));
+            Ok(entries.map(|setting| wanted.entry(setting, source_of(setting))).collect())
         }
         BROKER if name.is_empty() || name.parse() == Ok(broker.options.node_id) => {
-            let present = topic_settings::of_broker(&broker.options, broker.log.options());
+            let present = broker_settings::of_broker(&broker.options, broker.log.options());
             let entries = present.iter().filter(|setting| wanted.has(setting.name));
             Ok(entries.map(|setting| wanted.entry(setting, SOURCE_STATIC)).collect())
         }
         BROKER => Err((Code::InvalidRequest, format!("there is no broker {name}"))),
         other => Err((Code::InvalidRequest, format!("resource type {other} has no configuration here"))),
     }
+}
+
+/// Where the value of a topic's setting comes from.
+pub(crate) fn source_of(setting: &Setting) -> i8 {
+    if setting.given { SOURCE_TOPIC } else { SOURCE_DEFAULT }
 }
 
 fn no_topic(name: &str) -> Refused {
@@ -202,7 +203,7 @@ async fn change(
     }
     let mut config = from.unwrap_or_else(|| topic.config());
     for (name, change) in changes {
-        apply(&mut config, &call.broker.log.options().topic, &name, &change)
+        apply(&mut config, call.broker.log.options(), &name, &change)
             .map_err(|reason| (Code::InvalidConfig, reason))?;
     }
     if validate_only {

@@ -1,10 +1,8 @@
 //! The settings of a topic, each defined once: how it is shown and how it is
 //! changed.
 
-use pluvio_eventlog::{Cleanup, LogOptions, TimestampType, TopicConfig};
+use pluvio_eventlog::{Cleanup, LogOptions, TimestampType, TopicConfig, TopicSetting};
 use pluvio_wire_kafka::Compression;
-
-use crate::kafka::broker::BrokerOptions;
 
 /// How the protocol calls the type of a setting.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +23,8 @@ pub(crate) struct Setting {
     pub kind: Kind,
     pub value: String,
     pub read_only: bool,
+    /// Whether the topic was given it.
+    pub given: bool,
     pub meaning: &'static str,
 }
 
@@ -42,18 +42,20 @@ pub(crate) enum Change {
 
 struct Definition {
     name: &'static str,
+    setting: TopicSetting,
     kind: Kind,
     meaning: &'static str,
-    get: fn(&TopicConfig) -> String,
+    get: fn(&TopicConfig, &LogOptions) -> String,
     set: fn(&mut TopicConfig, &str) -> Result<(), String>,
 }
 
 const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "cleanup.policy",
+        setting: TopicSetting::Cleanup,
         kind: Kind::List,
         meaning: "delete: old events are removed; compact: the newest event of each key is kept; or both.",
-        get: |config| config.cleanup.name().to_owned(),
+        get: |config, _| config.cleanup.name().to_owned(),
         set: |config, value| {
             let mut parts = [false, false];
             for part in list(value) {
@@ -69,9 +71,10 @@ const DEFINITIONS: &[Definition] = &[
     },
     Definition {
         name: "retention.ms",
+        setting: TopicSetting::RetentionMs,
         kind: Kind::Long,
         meaning: "Events older than this may be removed, in milliseconds; -1 keeps them forever.",
-        get: |config| config.retention_ms.unwrap_or(-1).to_string(),
+        get: |config, _| config.retention_ms.unwrap_or(-1).to_string(),
         set: |config, value| {
             let retention_ms: i64 = number(value, -1)?;
             config.retention_ms = (retention_ms >= 0).then_some(retention_ms);
@@ -80,9 +83,10 @@ const DEFINITIONS: &[Definition] = &[
     },
     Definition {
         name: "retention.bytes",
+        setting: TopicSetting::RetentionBytes,
         kind: Kind::Long,
         meaning: "A partition's oldest events are removed beyond this many bytes; -1 sets no limit.",
-        get: |config| config.retention_bytes.map_or("-1".into(), |bytes| bytes.to_string()),
+        get: |config, _| config.retention_bytes.map_or("-1".into(), |bytes| bytes.to_string()),
         set: |config, value| {
             config.retention_bytes = u64::try_from(number(value, -1)?).ok();
             Ok(())
@@ -90,9 +94,10 @@ const DEFINITIONS: &[Definition] = &[
     },
     Definition {
         name: "max.message.bytes",
+        setting: TopicSetting::MaxMessageBytes,
         kind: Kind::Int,
         meaning: "Largest record batch, in bytes.",
-        get: |config| config.max_message_bytes.to_string(),
+        get: |config, _| config.max_message_bytes.to_string(),
         set: |config, value| {
             config.max_message_bytes = usize::try_from(number(value, 0)?).unwrap_or(usize::MAX);
             Ok(())
@@ -100,10 +105,11 @@ const DEFINITIONS: &[Definition] = &[
     },
     Definition {
         name: "compression.type",
+        setting: TopicSetting::Compression,
         kind: Kind::Text,
         meaning: "producer: batches are stored as they come; gzip, snappy, lz4, zstd, uncompressed: batches \
                   that come otherwise are compressed anew.",
-        get: |config| match config.compression {
+        get: |config, _| match config.compression {
             None => "producer".to_owned(),
             Some(Compression::None) => UNCOMPRESSED.to_owned(),
             Some(codec) => codec.name().to_owned(),
@@ -119,9 +125,10 @@ const DEFINITIONS: &[Definition] = &[
     },
     Definition {
         name: "segment.bytes",
+        setting: TopicSetting::SegmentBytes,
         kind: Kind::Int,
         meaning: "Size of the files that a partition is kept in, in bytes.",
-        get: |config| config.segment_bytes.to_string(),
+        get: |config, _| config.segment_bytes.to_string(),
         set: |config, value| {
             config.segment_bytes = u64::try_from(number(value, 0)?).unwrap_or(u64::MAX);
             Ok(())
@@ -129,9 +136,10 @@ const DEFINITIONS: &[Definition] = &[
     },
     Definition {
         name: "min.cleanable.dirty.ratio",
+        setting: TopicSetting::DirtyRatioMin,
         kind: Kind::Double,
         meaning: "A partition is compacted once this part of it was never compacted.",
-        get: |config| (f64::from(config.dirty_ratio_min_ppm) / 1e6).to_string(),
+        get: |config, _| (f64::from(config.dirty_ratio_min_ppm) / 1e6).to_string(),
         set: |config, value| {
             let ratio: f64 = value.trim().parse().unwrap_or(f64::NAN);
             if !(0.0..=1.0).contains(&ratio) {
@@ -144,9 +152,10 @@ const DEFINITIONS: &[Definition] = &[
     },
     Definition {
         name: "message.timestamp.type",
+        setting: TopicSetting::Timestamp,
         kind: Kind::Text,
         meaning: "Whose time an event bears: its producer's (CreateTime) or the append's (LogAppendTime).",
-        get: |config| config.timestamp.name().to_owned(),
+        get: |config, _| config.timestamp.name().to_owned(),
         set: |config, value| {
             config.timestamp = match value.trim() {
                 "CreateTime" => TimestampType::CreateTime,
@@ -158,10 +167,11 @@ const DEFINITIONS: &[Definition] = &[
     },
     Definition {
         name: "flush.messages",
+        setting: TopicSetting::FlushMessages,
         kind: Kind::Long,
         meaning: "1: acks=all is answered once the events are on disk. More: acks=all is answered before \
                   that, and a sync begins after this many events.",
-        get: |config| config.flush_messages.to_string(),
+        get: |config, _| config.flush_messages.to_string(),
         set: |config, value| {
             config.flush_messages = number(value, 1)?.unsigned_abs();
             Ok(())
@@ -169,52 +179,75 @@ const DEFINITIONS: &[Definition] = &[
     },
     Definition {
         name: "flush.ms",
+        setting: TopicSetting::FlushMs,
         kind: Kind::Long,
         meaning: "Longest time that an event nobody waits for is not on disk, in milliseconds.",
-        get: |config| config.flush_ms.to_string(),
+        get: |config, _| config.flush_ms.to_string(),
         set: |config, value| number(value, 1).map(|ms| config.flush_ms = ms),
     },
     Definition {
         name: "segment.ms",
+        setting: TopicSetting::SegmentMs,
         kind: Kind::Long,
         meaning: "A file that events are appended to is closed after this time, in milliseconds.",
-        get: |config| config.segment_ms.to_string(),
+        get: |config, _| config.segment_ms.to_string(),
         set: |config, value| number(value, 1).map(|ms| config.segment_ms = ms),
     },
     Definition {
         name: "delete.retention.ms",
+        setting: TopicSetting::DeleteRetentionMs,
         kind: Kind::Long,
         meaning: "How long a compaction leaves deletions in place, in milliseconds.",
-        get: |config| config.delete_retention_ms.to_string(),
+        get: |config, _| config.delete_retention_ms.to_string(),
         set: |config, value| number(value, 0).map(|ms| config.delete_retention_ms = ms),
     },
     Definition {
         name: "min.compaction.lag.ms",
+        setting: TopicSetting::CompactionLagMin,
         kind: Kind::Long,
         meaning: "Events younger than this are not compacted away, in milliseconds.",
-        get: |config| config.compaction_lag_min_ms.to_string(),
+        get: |config, _| config.compaction_lag_min_ms.to_string(),
         set: |config, value| number(value, 0).map(|ms| config.compaction_lag_min_ms = ms),
     },
     Definition {
         name: "max.compaction.lag.ms",
+        setting: TopicSetting::CompactionLagMax,
         kind: Kind::Long,
         meaning: "Events older than this are compacted whatever the ratio, in milliseconds.",
-        get: |config| config.compaction_lag_max_ms.to_string(),
+        get: |config, _| config.compaction_lag_max_ms.to_string(),
         set: |config, value| number(value, 1).map(|ms| config.compaction_lag_max_ms = ms),
     },
     Definition {
         name: "message.timestamp.before.max.ms",
+        setting: TopicSetting::TimestampBeforeMax,
         kind: Kind::Long,
         meaning: "How far an event's time may lie before now, in milliseconds.",
-        get: |config| config.timestamp_before_max_ms.to_string(),
+        get: |config, _| config.timestamp_before_max_ms.to_string(),
         set: |config, value| number(value, 0).map(|ms| config.timestamp_before_max_ms = ms),
     },
     Definition {
         name: "message.timestamp.after.max.ms",
+        setting: TopicSetting::TimestampAfterMax,
         kind: Kind::Long,
         meaning: "How far an event's time may lie after now, in milliseconds.",
-        get: |config| config.timestamp_after_max_ms.to_string(),
+        get: |config, _| config.timestamp_after_max_ms.to_string(),
         set: |config, value| number(value, 0).map(|ms| config.timestamp_after_max_ms = ms),
+    },
+    Definition {
+        name: "memory.tail.bytes",
+        setting: TopicSetting::TailBytes,
+        kind: Kind::Long,
+        meaning: "Most bytes of its newest events that are kept in memory; -1: as many as there is memory for \
+                  of all topics.",
+        get: |config, log| match config.tail_bytes {
+            None => log.tail_bytes_per_topic.to_string(),
+            Some(u64::MAX) => "-1".into(),
+            Some(bytes) => bytes.to_string(),
+        },
+        set: |config, value| {
+            config.tail_bytes = Some(u64::try_from(number(value, -1)?).unwrap_or(u64::MAX));
+            Ok(())
+        },
     },
 ];
 
@@ -247,12 +280,13 @@ fn number(value: &str, min: i64) -> Result<i64, String> {
 }
 
 /// All settings of a topic, in a fixed order.
-pub(crate) fn settings(config: &TopicConfig) -> Vec<Setting> {
+pub(crate) fn settings(config: &TopicConfig, log: &LogOptions) -> Vec<Setting> {
     let own = DEFINITIONS.iter().map(|it| Setting {
         name: it.name,
         kind: it.kind,
-        value: (it.get)(config),
+        value: (it.get)(config, log),
         read_only: false,
+        given: config.is_given(it.setting),
         meaning: it.meaning,
     });
     let fixed = FIXED.iter().map(|(name, kind, value, meaning)| Setting {
@@ -260,115 +294,17 @@ pub(crate) fn settings(config: &TopicConfig) -> Vec<Setting> {
         kind: *kind,
         value: (*value).to_owned(),
         read_only: true,
+        given: false,
         meaning,
     });
     own.chain(fixed).collect()
 }
 
-/// Settings of topics under the names that they have on a broker, where they
-/// are what a topic that does not say otherwise gets.
-const OF_BROKER: &[(&str, &str)] = &[
-    ("log.cleanup.policy", "cleanup.policy"),
-    ("log.retention.ms", "retention.ms"),
-    ("log.retention.bytes", "retention.bytes"),
-    ("message.max.bytes", "max.message.bytes"),
-    ("log.segment.bytes", "segment.bytes"),
-    ("log.roll.ms", "segment.ms"),
-    ("log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"),
-    ("log.cleaner.delete.retention.ms", "delete.retention.ms"),
-    ("log.cleaner.min.compaction.lag.ms", "min.compaction.lag.ms"),
-    ("log.cleaner.max.compaction.lag.ms", "max.compaction.lag.ms"),
-    ("log.message.timestamp.type", "message.timestamp.type"),
-    ("log.message.timestamp.before.max.ms", "message.timestamp.before.max.ms"),
-    ("log.message.timestamp.after.max.ms", "message.timestamp.after.max.ms"),
-    ("log.flush.interval.messages", "flush.messages"),
-    ("log.flush.interval.ms", "flush.ms"),
-    ("compression.type", "compression.type"),
-    ("min.insync.replicas", "min.insync.replicas"),
-    ("log.index.interval.bytes", "index.interval.bytes"),
-    ("log.preallocate", "preallocate"),
-    ("unclean.leader.election.enable", "unclean.leader.election.enable"),
-];
-
-/// The broker's settings, as far as they mean something here.
-pub(crate) fn of_broker(options: &BrokerOptions, log: &LogOptions) -> Vec<Setting> {
-    let topics = settings(&log.topic);
-    let of_topics = OF_BROKER.iter().filter_map(|(name, of_topic)| {
-        let setting = topics.iter().find(|setting| setting.name == *of_topic)?;
-        Some(Setting { name, read_only: true, ..setting.clone() })
-    });
-    own_of_broker(options, log).into_iter().chain(of_topics).collect()
-}
-
-fn own_of_broker(options: &BrokerOptions, log: &LogOptions) -> Vec<Setting> {
-    let setting =
-        |name, kind, value: String, meaning| Setting { name, kind, value, read_only: true, meaning };
-    vec![
-        setting("broker.id", Kind::Int, options.node_id.to_string(), "The number of the one broker."),
-        setting(
-            "auto.create.topics.enable",
-            Kind::Boolean,
-            options.auto_create_topics.to_string(),
-            "Whether a topic is made when it is first asked for.",
-        ),
-        setting("delete.topic.enable", Kind::Boolean, "true".into(), "Topics can be deleted."),
-        setting(
-            "num.partitions",
-            Kind::Int,
-            options.default_partitions.to_string(),
-            "Partitions of a topic whose maker did not say how many.",
-        ),
-        setting("default.replication.factor", Kind::Int, "1".into(), "There is one replica."),
-        setting(
-            "log.retention.check.interval.ms",
-            Kind::Long,
-            log.retention_check_interval_ms.to_string(),
-            "How often what is old is looked for, in milliseconds.",
-        ),
-        setting(
-            "log.cleaner.dedupe.buffer.size",
-            Kind::Long,
-            log.compaction_map_bytes.to_string(),
-            "Memory that a compaction takes for keys, in bytes.",
-        ),
-        setting(
-            "offsets.retention.minutes",
-            Kind::Int,
-            (options.offsets_retention_ms / 60_000).to_string(),
-            "Committed offsets of a group without members are kept this long.",
-        ),
-        setting(
-            "group.initial.rebalance.delay.ms",
-            Kind::Int,
-            options.group_initial_delay_ms.to_string(),
-            "How long a group that was empty waits for more members, in milliseconds.",
-        ),
-        setting(
-            "connections.max.reauth.ms",
-            Kind::Long,
-            options.security.as_ref().map_or(0, |security| security.session_lifetime_ms).to_string(),
-            "How long a password proves who a client is, in milliseconds; 0: as long as it is connected.",
-        ),
-        setting(
-            "socket.request.max.bytes",
-            Kind::Int,
-            options.frame_bytes_max.to_string(),
-            "Largest request, in bytes.",
-        ),
-        setting(
-            "max.connections",
-            Kind::Int,
-            options.connections_max.to_string(),
-            "Most connections at once.",
-        ),
-    ]
-}
-
-/// Changes one setting, or resets it to what `defaults` has; the error says what
-/// is wrong and what is allowed.
+/// Changes one setting, or resets it to what the log has; the error says what is
+/// wrong and what is allowed.
 pub(crate) fn apply(
     config: &mut TopicConfig,
-    defaults: &TopicConfig,
+    log: &LogOptions,
     name: &str,
     change: &Change,
 ) -> Result<(), String> {
@@ -377,19 +313,24 @@ pub(crate) fn apply(
     };
     let value = match change {
         Change::Set(value) => value.clone(),
-        Change::Reset => (definition.get)(defaults),
+        Change::Reset => {
+            config.reset(definition.setting, &log.topic);
+            return Ok(());
+        }
         Change::Append(_) | Change::Subtract(_) if !matches!(definition.kind, Kind::List) => {
             return Err(format!("{name} takes one value; set it instead of adding to it or taking from it"));
         }
-        Change::Append(more) => format!("{},{more}", (definition.get)(config)),
+        Change::Append(more) => format!("{},{more}", (definition.get)(config, log)),
         Change::Subtract(less) => {
             let less: Vec<&str> = list(less).collect();
-            let present = (definition.get)(config);
+            let present = (definition.get)(config, log);
             list(&present).filter(|part| !less.contains(part)).collect::<Vec<_>>().join(",")
         }
         Change::Unknown(operation) => return Err(format!("{name}: operation {operation} is unknown")),
     };
-    (definition.set)(config, &value).map_err(|reason| format!("{name} = {value}: {reason}"))
+    (definition.set)(config, &value).map_err(|reason| format!("{name} = {value}: {reason}"))?;
+    config.give(definition.setting);
+    Ok(())
 }
 
 fn apply_fixed(name: &str, change: &Change) -> Result<(), String> {
@@ -407,6 +348,10 @@ fn apply_fixed(name: &str, change: &Change) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    fn log() -> LogOptions {
+        LogOptions::default()
+    }
+
     fn set(value: &str) -> Change {
         Change::Set(value.to_owned())
     }
@@ -414,8 +359,17 @@ mod tests {
     #[test]
     fn what_is_shown_can_be_set() {
         let mut config = TopicConfig::default();
-        for setting in settings(&TopicConfig::default()) {
-            apply(&mut config, &TopicConfig::default(), setting.name, &set(&setting.value)).unwrap();
+        let shown = |config: &TopicConfig| {
+            let settings = settings(config, &log()).into_iter();
+            settings.map(|it| (it.value, it.given || it.read_only)).collect::<Vec<_>>()
+        };
+        let before = shown(&config);
+        for setting in settings(&TopicConfig::default(), &log()) {
+            apply(&mut config, &log(), setting.name, &set(&setting.value)).unwrap();
+        }
+        assert!(shown(&config).iter().zip(before).all(|(now, before)| now.0 == before.0 && now.1));
+        for setting in settings(&TopicConfig::default(), &log()) {
+            apply(&mut config, &log(), setting.name, &Change::Reset).unwrap();
         }
         assert_eq!(config, TopicConfig::default());
     }
@@ -423,23 +377,22 @@ mod tests {
     #[test]
     fn changes_and_resets() {
         let mut config = TopicConfig::default();
-        apply(&mut config, &TopicConfig::default(), "retention.ms", &set("-1")).unwrap();
-        apply(&mut config, &TopicConfig::default(), "retention.bytes", &set("1000")).unwrap();
-        apply(&mut config, &TopicConfig::default(), "cleanup.policy", &set("compact")).unwrap();
+        apply(&mut config, &log(), "retention.ms", &set("-1")).unwrap();
+        apply(&mut config, &log(), "retention.bytes", &set("1000")).unwrap();
+        apply(&mut config, &log(), "cleanup.policy", &set("compact")).unwrap();
         let changed = (config.retention_ms, config.retention_bytes, config.cleanup);
         assert_eq!(changed, (None, Some(1000), Cleanup::Compact));
         for name in ["retention.ms", "retention.bytes", "cleanup.policy"] {
-            apply(&mut config, &TopicConfig::default(), name, &Change::Reset).unwrap();
+            apply(&mut config, &log(), name, &Change::Reset).unwrap();
         }
         assert_eq!(config, TopicConfig::default());
     }
 
     #[test]
     fn a_list_is_added_to_and_taken_from() {
-        let (mut config, defaults) = (TopicConfig::default(), TopicConfig::default());
-        let mut change = |name: &str, change: Change| {
-            apply(&mut config, &defaults, name, &change).map(|()| config.cleanup)
-        };
+        let (mut config, log) = (TopicConfig::default(), log());
+        let mut change =
+            |name: &str, change: Change| apply(&mut config, &log, name, &change).map(|()| config.cleanup);
         let add = |text: &str| Change::Append(text.into());
         let take = |text: &str| Change::Subtract(text.into());
         assert_eq!(change("cleanup.policy", add("compact")), Ok(Cleanup::CompactDelete));
@@ -468,10 +421,12 @@ mod tests {
             ("compression.type", "snappy"),
             ("compression.type", "lz4"),
             ("compression.type", "zstd"),
+            ("memory.tail.bytes", "-1"),
+            ("memory.tail.bytes", "0"),
         ] {
             let mut config = TopicConfig::default();
-            apply(&mut config, &TopicConfig::default(), name, &set(value)).unwrap();
-            let (now, before) = (settings(&config), settings(&TopicConfig::default()));
+            apply(&mut config, &log(), name, &set(value)).unwrap();
+            let (now, before) = (settings(&config, &log()), settings(&TopicConfig::default(), &log()));
             let changed: Vec<_> =
                 now.iter().zip(&before).filter(|(now, before)| now.value != before.value).collect();
             assert_eq!((changed.len(), changed[0].0.name, changed[0].0.value.as_str()), (1, name, value));
@@ -479,20 +434,9 @@ mod tests {
     }
 
     #[test]
-    fn the_brokers_settings_are_what_topics_get() {
-        let all = of_broker(&BrokerOptions::default(), &LogOptions::default());
-        assert_eq!(all.iter().filter(|setting| setting.name == "log.flush.interval.messages").count(), 1);
-        assert_eq!(
-            all.len(),
-            own_of_broker(&BrokerOptions::default(), &LogOptions::default()).len() + OF_BROKER.len()
-        );
-    }
-
-    #[test]
     fn nonsense_is_refused_with_a_reason() {
         let mut config = TopicConfig::default();
-        let mut refused =
-            |name, value| apply(&mut config, &TopicConfig::default(), name, &set(value)).unwrap_err();
+        let mut refused = |name, value| apply(&mut config, &log(), name, &set(value)).unwrap_err();
         assert!(refused("retention.ms", "soon").contains("whole number"));
         assert!(refused("cleanup.policy", "burn").contains("allowed are delete"));
         assert!(refused("min.cleanable.dirty.ratio", "2").contains("from 0 to 1"));

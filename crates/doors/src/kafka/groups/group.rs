@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 
 use super::member::{JoinAnswer, Joined, Joining, Member, Refusal, SyncAnswer, Synced, subscribed_topics};
+use super::memory::GROUP_BYTES_MAX;
 use super::state::State;
 use crate::kafka::codes::Code;
 
@@ -43,6 +44,8 @@ pub(crate) struct Group {
     hold: Option<Hold>,
     initial_delay_ms: u64,
     members_max: usize,
+    /// Most that its members may tell, in bytes.
+    pub bytes_max: usize,
 }
 
 /// The wait for more members though all that there are have joined.
@@ -69,6 +72,7 @@ impl Group {
             hold: None,
             initial_delay_ms,
             members_max,
+            bytes_max: GROUP_BYTES_MAX,
         }
     }
 
@@ -113,6 +117,12 @@ impl Group {
             return refuse(Code::InconsistentGroupProtocol);
         }
         let others = || self.members.iter().filter(|(id, _)| **id != joining.member_id);
+        let stays =
+            |member: &Member| joining.instance_id.is_none() || member.instance_id != joining.instance_id;
+        let stay = others().filter(|(_, member)| stays(member));
+        if stay.map(|(_, member)| member.bytes()).sum::<usize>() + joining.bytes() > self.bytes_max {
+            return refuse(Code::GroupMaxSizeReached);
+        }
         if others().next().is_none() {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! The machine of a group, with time in the tests' hands.
 
+use super::super::memory::ENTRY_BYTES;
 use super::*;
 use tokio::sync::oneshot;
 
@@ -283,4 +284,21 @@ fn members_are_limited() {
     let mut group = Group::new(0, 1);
     let _of_a = join(&mut group, 0, "a");
     assert_eq!(refused(join(&mut group, 0, "b")), Code::GroupMaxSizeReached);
+}
+
+#[test]
+fn what_members_tell_is_limited() {
+    let mut group = group();
+    group.bytes_max = 1_000;
+    let told = |id: &str, bytes: usize| {
+        let protocols = vec![("range".into(), Bytes::from(vec![0; bytes]))];
+        Joining { protocols, ..joining(id, &[]) }
+    };
+    let _of_a = join_as(&mut group, 0, "a", told("", 500));
+    assert_eq!(refused(join_as(&mut group, 0, "b", told("", 400))), Code::GroupMaxSizeReached);
+    let _of_b = join_as(&mut group, 0, "b", told("", 250));
+    // A member that joins again replaces what it told before.
+    let _of_a = join_as(&mut group, 1, "", told("a", 550));
+    assert_eq!(refused(join_as(&mut group, 1, "", told("a", 650))), Code::GroupMaxSizeReached);
+    assert_eq!(group.members["a"].told_bytes(), 550 + ENTRY_BYTES + "range".len() + "c".len());
 }

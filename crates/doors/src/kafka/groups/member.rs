@@ -7,6 +7,7 @@ use pluvio_wire_kafka::WireError;
 use pluvio_wire_kafka::reader::Reader;
 use tokio::sync::oneshot;
 
+use super::memory::ENTRY_BYTES;
 use crate::kafka::codes::Code;
 
 /// What a member is told once its group is complete.
@@ -57,6 +58,18 @@ pub(crate) struct Joining {
     pub id_first: bool,
     /// Whether it understands being told to keep the assignment.
     pub may_skip: bool,
+}
+
+impl Joining {
+    /// How much the member tells about itself.
+    pub fn bytes(&self) -> usize {
+        told_bytes(self.instance_id.as_deref(), &self.client_id, &self.protocols)
+    }
+}
+
+fn told_bytes(instance_id: Option<&str>, client_id: &str, protocols: &[(String, Bytes)]) -> usize {
+    let told = protocols.iter().map(|(name, metadata)| name.len() + metadata.len() + ENTRY_BYTES);
+    told.sum::<usize>() + instance_id.map_or(0, str::len) + client_id.len()
 }
 
 /// A member.
@@ -119,8 +132,12 @@ impl Member {
 
     /// How much it tells about itself and is given.
     pub fn bytes(&self) -> usize {
-        let told = self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len());
-        told.sum::<usize>() + self.assignment.len()
+        self.told_bytes() + self.assignment.len()
+    }
+
+    /// How much it tells about itself.
+    pub fn told_bytes(&self) -> usize {
+        told_bytes(self.instance_id.as_deref(), &self.client_id, &self.protocols)
     }
 
     /// What it tells about itself under this way to assign.

@@ -3,7 +3,8 @@
 //! KIP-848's in `consumer`. Here is the registry, and what lets time pass for
 //! each group. A group that lost its members stays, so that its generations
 //! rise on, for as long as committed offsets would; it may change its protocol.
-//! Beyond the limit of groups those go first that are empty for longest.
+//! Beyond the limit of groups those go first that are empty for longest. What
+//! members tell is limited as well, for each group and for all (`memory`).
 //!
 //! Groups survive a restart: after it members go on as if nothing had happened,
 //! each with its whole session timeout from then. Of a group of the classic
@@ -23,6 +24,7 @@
 pub(crate) mod consumer;
 mod group;
 mod member;
+mod memory;
 mod requests;
 mod slot;
 mod start;
@@ -42,7 +44,10 @@ use super::codes::Code;
 use super::journal::{Journal, Wrote};
 use consumer::ConsumerGroup;
 use group::Group;
-pub(crate) use requests::{delete, describe, heartbeat, join, leave, list, sync};
+use memory::Memory;
+pub(crate) use requests::{
+    SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN, delete, describe, heartbeat, join, leave, list, sync,
+};
 use slot::{Kind, Slot};
 pub(crate) use start::resume;
 use state::State;
@@ -58,6 +63,7 @@ type Slots = HashMap<String, Slot>;
 #[derive(Debug)]
 pub(crate) struct Groups {
     slots: Mutex<Slots>,
+    memory: Memory,
     journal: Journal<Table>,
     /// Whether time stands still.
     is_stopped: AtomicBool,
@@ -83,6 +89,7 @@ impl Groups {
         let mut slots = self.slots.lock();
         let slot = slots.get_mut(name)?;
         let Kind::Classic(group) = &mut slot.kind else { return None };
+        group.bytes_max = slot.share.bytes_max();
         let done = work(group);
         slot.wake.notify_one();
         // If it cannot be written, whoever would tell of it hears that.
@@ -101,6 +108,7 @@ impl Groups {
             self.replace(name, slot, Kind::Classic(self.classic()))?;
         }
         let Kind::Classic(group) = &mut slot.kind else { return Err(Code::InconsistentGroupProtocol) };
+        group.bytes_max = slot.share.bytes_max();
         let done = work(group);
         let _ = slot.keep(name, &self.journal);
         Ok((done, slot.drive()))
@@ -129,6 +137,7 @@ impl Groups {
             self.replace(name, slot, consumer())?;
         }
         let Kind::Consumer(group) = &mut slot.kind else { return Err(Code::GroupIdNotFound) };
+        group.bytes_max = slot.share.bytes_max();
         let done = work(group);
         slot.wake.notify_one();
         let _ = slot.keep(name, &self.journal);
@@ -145,7 +154,7 @@ impl Groups {
             tracing::warn!(groups_max = self.groups_max, "too many consumer groups; one was refused");
             return Err(Code::CoordinatorNotAvailable);
         }
-        Ok(slots.entry(name.to_owned()).or_insert_with(|| Slot::new(kind())))
+        Ok(slots.entry(name.to_owned()).or_insert_with(|| Slot::new(kind(), self.memory.share())))
     }
 
     /// Lets a group without members change its protocol: what it was is forgotten.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::list_groups_response::ListedGroup;
@@ -17,7 +18,8 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::sync::oneshot;
 
 use super::group::Group;
-use super::member::{Joined, Joining, Member, Refusal};
+use super::member::{Joined, Joining, Member, Refusal, Synced};
+use super::memory::ENTRY_BYTES;
 use super::state::State;
 use super::{Listed, drive};
 use crate::kafka::broker::Broker;
@@ -26,58 +28,66 @@ use crate::kafka::codes::{self, Code};
 use crate::kafka::dispatch::Call;
 use crate::kafka::fields::TEXT_BYTES_MAX;
 
-const SESSION_TIMEOUT_MS_MIN: i32 = 1_000;
-const SESSION_TIMEOUT_MS_MAX: i32 = 1_800_000;
+/// Shortest session timeout of a member, in milliseconds.
+pub(crate) const SESSION_TIMEOUT_MS_MIN: i32 = 1_000;
+/// Longest session timeout of a member, in milliseconds.
+pub(crate) const SESSION_TIMEOUT_MS_MAX: i32 = 1_800_000;
 /// Most that a member may tell about itself, in bytes.
 const MEMBER_BYTES_MAX: usize = 512 << 10;
-/// Most that all members of a group tell and are given, in bytes: it is one
-/// stored record.
-const GROUP_BYTES_MAX: usize = 32 << 20;
 const CLIENT_ID_BYTES_MAX: usize = 100;
 
-/// Carries out a JoinGroup; the answer comes once the group is complete.
-pub(crate) async fn join(call: Call, request: JoinGroupRequest) -> JoinGroupResponse {
-    let version = call.version();
-    let refused = |code, member_id: &str| {
-        let refusal = Refusal { code, member_id: member_id.to_owned() };
-        join_answer(version, Err(refusal))
-    };
-    let member_id = request.member_id.to_string();
-    if request.group_id.is_empty() || request.group_id.len() > TEXT_BYTES_MAX {
-        return refused(Code::InvalidGroupId, &member_id);
+/// Carries out a JoinGroup; the answer comes once the group is complete. Until then
+/// nothing of the request is kept but what the group does.
+pub(crate) fn join(call: Call, request: JoinGroupRequest) -> impl Future<Output = JoinGroupResponse> {
+    let (group, member_id) = (request.group_id.to_string(), request.member_id.to_string());
+    let begun = begin_join(&call, &group, request);
+    async move {
+        let refused = |code| join_answer(call.version(), Err(Refusal { code, member_id }));
+        let answer = match begun {
+            Ok(answered) => answered.await,
+            Err(code) => return refused(code),
+        };
+        // What a static member that is replaced changes is durable first.
+        if let Err(code) = call.broker.groups.settled(&group).await {
+            return refused(code);
+        }
+        match answer {
+            Ok(answer) => join_answer(call.version(), answer),
+            Err(_) => refused(Code::UnknownMemberId),
+        }
+    }
+}
+
+fn begin_join(
+    call: &Call,
+    group: &str,
+    request: JoinGroupRequest,
+) -> Result<oneshot::Receiver<Result<Joined, Refusal>>, Code> {
+    if group.is_empty() || group.len() > TEXT_BYTES_MAX {
+        return Err(Code::InvalidGroupId);
     }
     if !(SESSION_TIMEOUT_MS_MIN..=SESSION_TIMEOUT_MS_MAX).contains(&request.session_timeout_ms) {
-        return refused(Code::InvalidSessionTimeout, &member_id);
+        return Err(Code::InvalidSessionTimeout);
     }
     if is_too_large(&request) {
-        return refused(Code::InvalidRequest, &member_id);
+        return Err(Code::InvalidRequest);
     }
-    let group = request.group_id.to_string();
-    let joining = joining(&call, request);
-    let new_id = new_member_id(&call, joining.instance_id.as_deref());
+    let joining = joining(call, request);
+    let new_id = new_member_id(call, joining.instance_id.as_deref());
     let (answer, answered) = oneshot::channel();
     let now_ms = call.broker.monotonic_ms();
-    let begun = call.broker.groups.with_new(&group, |it| it.join(now_ms, joining, new_id, answer));
-    match begun {
-        Err(code) => return refused(code, &member_id),
-        Ok(((), true)) => drop(tokio::spawn(drive(Arc::clone(&call.broker), group.clone()))),
-        Ok(((), false)) => {}
+    let ((), undriven) = call.broker.groups.with_new(group, |it| it.join(now_ms, joining, new_id, answer))?;
+    if undriven {
+        drop(tokio::spawn(drive(Arc::clone(&call.broker), group.to_owned())));
     }
-    // What a static member that is replaced changes is durable first.
-    let answer = answered.await;
-    if let Err(code) = call.broker.groups.settled(&group).await {
-        return refused(code, &member_id);
-    }
-    match answer {
-        Ok(answer) => join_answer(version, answer),
-        Err(_) => refused(Code::UnknownMemberId, &member_id),
-    }
+    Ok(answered)
 }
 
 fn is_too_large(request: &JoinGroupRequest) -> bool {
     let names = request.protocols.iter().map(|protocol| &protocol.name);
     let mut texts = names.chain(&request.group_instance_id).chain([&request.protocol_type]);
-    let told = request.protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len());
+    let told = |it: &JoinGroupRequestProtocol| it.name.len() + it.metadata.len() + ENTRY_BYTES;
+    let told = request.protocols.iter().map(told);
     texts.any(|text| text.len() > TEXT_BYTES_MAX) || told.sum::<usize>() > MEMBER_BYTES_MAX
 }
 
@@ -145,10 +155,36 @@ fn join_answer(version: i16, answer: Result<Joined, Refusal>) -> JoinGroupRespon
 }
 
 /// Carries out a SyncGroup; the answer comes once the leader has assigned and
-/// the generation is durable.
-pub(crate) async fn sync(call: Call, request: SyncGroupRequest) -> SyncGroupResponse {
-    let version = call.version();
-    let refused = |code: Code| SyncGroupResponse::default().with_error_code(code.code());
+/// the generation is durable. Until then nothing of the request is kept.
+pub(crate) fn sync(call: Call, request: SyncGroupRequest) -> impl Future<Output = SyncGroupResponse> {
+    let group = request.group_id.to_string();
+    let begun = begin_sync(&call, &request);
+    async move {
+        let refused = |code: Code| SyncGroupResponse::default().with_error_code(code.code());
+        let answer = match begun {
+            Ok(answered) => answered.await.unwrap_or(Err(Code::UnknownMemberId)),
+            Err(code) => return refused(code),
+        };
+        let settled = call.broker.groups.settled(&group).await;
+        match settled.and(answer) {
+            Err(code) => refused(code),
+            Ok(synced) => {
+                let response = SyncGroupResponse::default().with_assignment(synced.assignment);
+                match call.version() {
+                    5.. => response
+                        .with_protocol_type(Some(text(&synced.protocol_type)))
+                        .with_protocol_name(Some(text(&synced.protocol))),
+                    _ => response,
+                }
+            }
+        }
+    }
+}
+
+fn begin_sync(
+    call: &Call,
+    request: &SyncGroupRequest,
+) -> Result<oneshot::Receiver<Result<Synced, Code>>, Code> {
     let assignments = request
         .assignments
         .iter()
@@ -166,30 +202,14 @@ pub(crate) async fn sync(call: Call, request: SyncGroupRequest) -> SyncGroupResp
         {
             return Err(Code::InconsistentGroupProtocol);
         }
-        let told_bytes = || group.members.values().map(Member::bytes).sum::<usize>();
-        if *request.member_id == *group.leader && told_bytes() + assigned_bytes > GROUP_BYTES_MAX {
+        let told_bytes = || group.members.values().map(Member::told_bytes).sum::<usize>();
+        if *request.member_id == *group.leader && told_bytes() + assigned_bytes > group.bytes_max {
             return Err(Code::GroupMaxSizeReached);
         }
         group.sync(now_ms, &request.member_id, assignments, answer);
         Ok(())
     });
-    if let Err(code) = begun.unwrap_or(Err(Code::UnknownMemberId)) {
-        return refused(code);
-    }
-    let answer = answered.await.unwrap_or(Err(Code::UnknownMemberId));
-    let settled = call.broker.groups.settled(&request.group_id).await;
-    match settled.and(answer) {
-        Err(code) => refused(code),
-        Ok(synced) => {
-            let response = SyncGroupResponse::default().with_assignment(synced.assignment);
-            match version {
-                5.. => response
-                    .with_protocol_type(Some(text(&synced.protocol_type)))
-                    .with_protocol_name(Some(text(&synced.protocol))),
-                _ => response,
-            }
-        }
-    }
+    begun.unwrap_or(Err(Code::UnknownMemberId)).map(|()| answered)
 }
 
 /// Carries out a Heartbeat.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::consumer::ConsumerGroup;
+use super::consumer::{self, ConsumerGroup};
 use super::group::Group;
+use super::member;
+use super::memory::Share;
 use super::state::State;
 use super::stored::{Change, Key, Table, encode_group};
 use crate::kafka::codes::Code;
@@ -23,6 +25,8 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub kind: Kind,
+    /// What it takes of the memory for groups.
+    pub share: Share,
     /// Wakes whoever lets time pass for the group.
     pub wake: Arc<Notify>,
     /// Whether somebody does.
@@ -52,6 +56,14 @@ impl Kind {
         match self {
             Self::Classic(group) => group.generation > 0,
             Self::Consumer(group) => group.epoch > 0,
+        }
+    }
+
+    /// How much its members tell and are given.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Classic(group) => group.members.values().map(member::Member::bytes).sum(),
+            Self::Consumer(group) => group.members.values().map(consumer::Member::bytes).sum(),
         }
     }
 
@@ -97,8 +109,8 @@ impl Kind {
 }
 
 impl Slot {
-    pub fn new(kind: Kind) -> Self {
-        Self { kind, wake: Arc::default(), driven: false, emptied_ms: None, wrote: None }
+    pub fn new(kind: Kind, share: Share) -> Self {
+        Self { kind, share, wake: Arc::default(), driven: false, emptied_ms: None, wrote: None }
     }
 
     /// Has whoever lets time pass for it look; tells whether nobody does yet.
@@ -108,9 +120,15 @@ impl Slot {
         !std::mem::replace(&mut self.driven, true)
     }
 
-    /// Writes what changed, if anything. What could not be written is tried
+    /// Counts what it takes of the memory.
+    pub fn count(&mut self) {
+        self.share.set(self.kind.bytes());
+    }
+
+    /// Counts and writes what changed, if anything. What could not be written is tried
     /// again the next time.
     pub fn keep(&mut self, name: &str, journal: &Journal<Table>) -> Result<(), Code> {
+        self.count();
         let changes = self.kind.unstored(name, journal.now_ms());
         if changes.is_empty() {
             return Ok(());

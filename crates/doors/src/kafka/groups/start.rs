@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use pluvio_eventlog::EventLog;
+use pluvio_eventlog::internal::CONSUMER_GROUPS;
 use pluvio_foundation::Clock;
 
 use super::consumer::{ConsumerGroup, Settings};
+use super::memory::Memory;
 use super::slot::{Kind, Slot};
 use super::stored::{Key, Table, consumer, decode_group};
 use super::{Groups, Slots, drive, signed};
 use crate::DoorError;
 use crate::kafka::broker::{Broker, BrokerOptions};
 use crate::kafka::journal::Journal;
-
-const TOPIC: &str = "__consumer_groups";
 
 impl Groups {
     /// Reads all groups back, from the topic that is made if it is not there;
@@ -24,7 +24,8 @@ impl Groups {
         let monotonic_ms = clock.monotonic_us() / 1000;
         let groups = Self {
             slots: Mutex::default(),
-            journal: Journal::open(log, TOPIC, clock, Table::default())?,
+            memory: Memory::new(options.groups_bytes_max),
+            journal: Journal::open(log, CONSUMER_GROUPS, clock, Table::default())?,
             is_stopped: AtomicBool::new(false),
             retention_ms: options.offsets_retention_ms,
             groups_max: options.groups_max,
@@ -38,7 +39,8 @@ impl Groups {
         };
         let mut slots = Slots::new();
         let restored = groups.journal.with(|table| groups.restore(table, &mut slots, signed(monotonic_ms)));
-        let astray = restored.map_err(|reason| DoorError::Stored { topic: TOPIC, offset: -1, reason })?;
+        let astray =
+            restored.map_err(|reason| DoorError::Stored { topic: CONSUMER_GROUPS, offset: -1, reason })?;
         let since_ms = signed(monotonic_ms) - groups.retention_ms;
         let expired = slots.extract_if(|_, slot| slot.emptied_ms.is_some_and(|at_ms| at_ms < since_ms));
         let gone = expired.map(|(name, _)| Key::Group(name)).chain(astray);
@@ -47,6 +49,7 @@ impl Groups {
             tracing::warn!(%error, "old consumer groups are not forgotten yet");
         }
         tracing::info!(groups = slots.len(), "consumer groups read");
+        slots.values_mut().for_each(Slot::count);
         *groups.slots.lock() = slots;
         Ok(groups)
     }
@@ -63,7 +66,7 @@ impl Groups {
                     let (kind, written_ms) = decode_group(value, || self.classic(), consumer)?;
                     let emptied_ms = monotonic_ms - (now_ms - written_ms).max(0);
                     let emptied_ms = kind.is_idle().then_some(emptied_ms);
-                    slots.insert(name.clone(), Slot { emptied_ms, ..Slot::new(kind) });
+                    slots.insert(name.clone(), Slot { emptied_ms, ..Slot::new(kind, self.memory.share()) });
                 }
                 (Key::Member { id, .. }, Some(Slot { kind: Kind::Consumer(group), emptied_ms, .. })) => {
                     group.restore(id.clone(), consumer::decode(value)?).map_err(|it| it.message)?;

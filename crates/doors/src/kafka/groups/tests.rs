@@ -47,7 +47,7 @@ fn joins(groups: &Groups, name: &str) -> Result<i32, Code> {
     };
     let (answer, mut answered) = tokio::sync::oneshot::channel();
     groups.with_new(name, |group| group.join(0, joining, "m".into(), answer))?;
-    Ok(answered.try_recv().unwrap().unwrap().generation)
+    answered.try_recv().unwrap().map(|joined| joined.generation).map_err(|refusal| refusal.code)
 }
 
 /// The group gets a member and loses it.
@@ -325,4 +325,18 @@ async fn the_topic_stays_small_and_the_groups_complete() {
     assert_eq!(groups.with_consumer("a", false, topics).unwrap().0.as_deref(), Some("99"));
     assert_eq!(beats(&groups, "a", consumer::Beat { epoch: 1, ..beating("quiet") }), Ok(101));
     log.close();
+}
+
+#[test]
+fn what_all_members_tell_is_limited_together() {
+    let options = BrokerOptions { groups_bytes_max: 139, ..BrokerOptions::default() };
+    let (_log, groups) = groups(&options);
+    // Each tells one name: two are too much.
+    joins(&groups, "a").unwrap();
+    assert_eq!(joins(&groups, "b"), Err(Code::GroupMaxSizeReached));
+    let beat = consumer::Beat { topics: Some(vec!["rain".into(), "sun".into()]), ..beating("m") };
+    assert_eq!(beats(&groups, "c", beat.clone()), Err(Code::GroupMaxSizeReached));
+    groups.with("a", |group| group.leave(1, "m", None)).unwrap().unwrap();
+    beats(&groups, "c", beat).unwrap();
+    assert_eq!(joins(&groups, "b"), Err(Code::GroupMaxSizeReached));
 }

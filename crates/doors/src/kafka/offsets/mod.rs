@@ -14,16 +14,15 @@ mod state;
 use std::sync::Arc;
 
 use pluvio_eventlog::EventLog;
+use pluvio_eventlog::internal::CONSUMER_OFFSETS;
 use pluvio_foundation::Clock;
 
 use super::groups::Groups;
 use super::journal::{Journal, Wrote};
 use crate::DoorError;
 pub(crate) use record::{Committed, Place};
-pub(crate) use requests::{Asked, checked, commit, delete, fetch};
+pub(crate) use requests::{Asked, NOTE_BYTES_MAX, checked, commit, delete, fetch};
 use state::{Entry, State};
-
-const TOPIC: &str = "__consumer_offsets";
 
 /// A change: a new value, or none to take the offset back.
 type Change = (Place, Option<Committed>);
@@ -43,7 +42,7 @@ impl OffsetStore {
         retention_ms: i64,
     ) -> Result<Self, DoorError> {
         let state = State::new(groups, Arc::clone(&clock), retention_ms);
-        let journal = Journal::open(log, TOPIC, clock, state)?;
+        let journal = Journal::open(log, CONSUMER_OFFSETS, clock, state)?;
         tracing::info!(committed = journal.with(State::len), "committed offsets read");
         Ok(Self { journal })
     }

@@ -27,7 +27,7 @@ use crate::kafka::dispatch::Call;
 use crate::kafka::fields::TEXT_BYTES_MAX;
 
 /// Longest note of a client beside an offset, in bytes (Kafka's default).
-const NOTE_BYTES_MAX: usize = 4096;
+pub(crate) const NOTE_BYTES_MAX: usize = 4096;
 
 /// The version of OffsetCommit and OffsetFetch in which members of the consumer
 /// protocol say their epoch.

@@ -11,6 +11,7 @@ use kafka_protocol::messages::{
     TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
+use pluvio_eventlog::internal::CONSUMER_OFFSETS;
 use pluvio_eventlog::{KnownProducer, Partition};
 use regex::Regex;
 
@@ -27,8 +28,6 @@ const STATES: [State; 6] = [
     State::CompleteCommit,
     State::CompleteAbort,
 ];
-/// Where a group's offsets are, as Kafka's clients know it.
-const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// Longest pattern of transactional ids, in bytes.
 const PATTERN_BYTES_MAX: usize = 1_024;
 
@@ -91,7 +90,7 @@ fn describe(transaction: &Transaction) -> described::TransactionState {
     let mut topics: Vec<described::TopicData> =
         topics.map(|(name, it)| touched(name, it.partitions.iter().copied().collect())).collect();
     if !transaction.groups.is_empty() {
-        topics.push(touched(OFFSETS_TOPIC, vec![0]));
+        topics.push(touched(CONSUMER_OFFSETS, vec![0]));
     }
     described::TransactionState::default()
         .with_transaction_state(text(transaction.state.name()))

@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use pluvio_eventlog::EventLog;
+use pluvio_eventlog::internal::TRANSACTION_STATE;
 use pluvio_foundation::Clock;
 
 use super::broker::{Broker, BrokerOptions};
@@ -44,7 +45,6 @@ pub(crate) use requests::{add_offsets, add_partitions, end_transaction, init_pro
 use table::Table;
 pub(crate) use transaction::Transaction;
 
-const TOPIC: &str = "__transaction_state";
 /// Longest transactional id, in bytes.
 const ID_BYTES_MAX: usize = 1_024;
 
@@ -97,7 +97,7 @@ impl Transactions {
     /// Reads the state back, from the topic that is made if it is not there.
     /// [`Self::recover`] must follow before anything is served.
     pub fn open(log: &EventLog, clock: Arc<dyn Clock>, options: &BrokerOptions) -> Result<Self, DoorError> {
-        let journal = Journal::open(log, TOPIC, clock, Table::default())?;
+        let journal = Journal::open(log, TRANSACTION_STATE, clock, Table::default())?;
         let slots = journal.with(Table::transactions)?;
         let slots: HashMap<String, Arc<Slot>> = slots
             .into_iter()

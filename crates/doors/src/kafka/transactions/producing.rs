@@ -15,7 +15,7 @@ use crate::DoorError;
 use crate::kafka::codes::Code;
 use crate::kafka::dispatch::Call;
 use crate::kafka::produce::{Gate, append_all, refusal_of_all, refusal_of_topic};
-use crate::kafka::writer::{Answer, Reply};
+use crate::kafka::writer::Answer;
 
 /// The version from which a Produce adds its partitions to the transaction
 /// (transactions of version 2).
@@ -46,11 +46,7 @@ pub(crate) fn produce(call: &Call, id: &str, request: ProduceRequest) -> Result<
         };
         let answer = append(&call, &slot, request, added);
         drop(joining);
-        match answer? {
-            Answer::None => Ok(Reply::default()),
-            Answer::Ready(reply) => Ok(reply),
-            Answer::Later(pending) => pending.await,
-        }
+        answer
     })))
 }
 

@@ -140,7 +140,7 @@ fn what_nobody_answers_for_is_aborted() {
     let dir = tempfile::tempdir().unwrap();
     let before = start(dir.path());
     before.begin();
-    before.log.delete_topic(super::super::TOPIC).unwrap();
+    before.log.delete_topic(super::super::TRANSACTION_STATE).unwrap();
     before.log.close();
     drop(before);
     let after = start(dir.path());

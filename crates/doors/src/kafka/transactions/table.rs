@@ -66,7 +66,7 @@ impl Table {
         let one = |(id, value): (&String, &Vec<u8>)| {
             let transaction = decode(value);
             let transaction = transaction.map_err(|reason| DoorError::Stored {
-                topic: super::TOPIC,
+                topic: super::TRANSACTION_STATE,
                 offset: -1,
                 reason,
             })?;

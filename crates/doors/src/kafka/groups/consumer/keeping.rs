@@ -53,6 +53,7 @@ impl ConsumerGroup {
     pub fn restore(&mut self, id: String, stored: Stored) -> Result<(), Refusal> {
         let Stored { mut member, regex, target, assignment_epoch } = stored;
         member.subscription.pattern = self.pattern(regex.as_deref())?;
+        member.count();
         self.owners.extend(member.held().into_iter().map(|part| (part, id.clone())));
         self.target.insert(id.clone(), target);
         self.members.insert(id, member);

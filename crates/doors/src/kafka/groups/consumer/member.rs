@@ -4,6 +4,7 @@ use super::assign::Assignor;
 use super::subscription::{Pattern, Subscription};
 use super::{EPOCH_PAUSE, Part, Parts, Refusal, refuse};
 use crate::kafka::codes::Code;
+use crate::kafka::groups::memory::ENTRY_BYTES;
 
 /// What a heartbeat says. What is none has not changed since the last one.
 #[derive(Debug, Clone, Default)]
@@ -23,11 +24,21 @@ pub(crate) struct Beat {
 }
 
 impl Beat {
+    /// How much it tells that is kept.
+    pub fn bytes(&self) -> usize {
+        topics_bytes(self.topics.iter().flatten())
+            + self.regex.as_ref().map_or(0, String::len)
+            + self.client_id.len()
+    }
     /// Whether it says everything, so that the answer does as well.
     pub fn is_full(&self) -> bool {
         let subscribes = self.topics.is_some() || self.regex.is_some();
         self.epoch == 0 || (subscribes && self.rebalance_timeout_ms.is_some() && self.owned.is_some())
     }
+}
+
+fn topics_bytes<'a>(names: impl Iterator<Item = &'a String>) -> usize {
+    names.map(|name| name.len() + ENTRY_BYTES).sum()
 }
 
 /// What a member is told.
@@ -80,6 +91,8 @@ pub(crate) struct Member {
     pub client_id: String,
     pub client_host: String,
     pub subscription: Subscription,
+    /// How much it tells that is kept, but for its regular expression.
+    pub told_bytes: usize,
     pub assignor: Option<Assignor>,
     /// What it has.
     pub assigned: Parts,
@@ -97,6 +110,16 @@ impl Member {
     /// Whether it has all of the target of this epoch.
     pub fn has_reached(&self, assignment_epoch: i32) -> bool {
         self.progress == Progress::Settled && self.epoch == assignment_epoch
+    }
+
+    /// How much it tells that is kept.
+    pub fn bytes(&self) -> usize {
+        self.told_bytes + self.subscription.pattern.as_ref().map_or(0, |pattern| pattern.text().len())
+    }
+
+    /// Counts how much it tells.
+    pub fn count(&mut self) {
+        self.told_bytes = topics_bytes(self.subscription.topics.iter()) + self.client_id.len();
     }
 
     /// All that nobody else may have.
@@ -135,6 +158,9 @@ impl Member {
         if let Some(topics) = &beat.topics {
             let topics = topics.iter().cloned().collect();
             subscribes |= set(&mut self.subscription.topics, &topics);
+        }
+        if subscribes || differs {
+            self.count();
         }
         subscribes |= beat.regex.is_some() && set(&mut self.subscription.pattern, &pattern);
         match (subscribes, differs) {

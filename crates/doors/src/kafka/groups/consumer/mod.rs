@@ -25,6 +25,7 @@ mod subscription;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::kafka::codes::Code;
+use crate::kafka::groups::memory::GROUP_BYTES_MAX;
 pub(crate) use assign::Assignor;
 use assign::Seat;
 use keeping::Unstored;
@@ -90,6 +91,8 @@ pub(crate) struct ConsumerGroup {
     owners: HashMap<Part, String>,
     pub resolved: Resolved,
     unstored: Unstored,
+    /// Most that its members may tell, in bytes.
+    pub bytes_max: usize,
 }
 
 impl ConsumerGroup {
@@ -104,6 +107,7 @@ impl ConsumerGroup {
             owners: HashMap::new(),
             resolved: Resolved::default(),
             unstored: Unstored::default(),
+            bytes_max: GROUP_BYTES_MAX,
         }
     }
 
@@ -145,6 +149,7 @@ impl ConsumerGroup {
             let count_max = self.settings.members_max;
             return refuse(Code::GroupMaxSizeReached, format!("the group has {count_max} members already"));
         }
+        self.check_memory(known.as_deref(), &beat)?;
         if let Some(old_id) = known.filter(|id| *id != beat.member_id) {
             self.replace(&old_id, &beat.member_id);
         }
@@ -162,6 +167,19 @@ impl ConsumerGroup {
             self.assign();
         }
         Ok(self.reconcile(now_ms, &beat))
+    }
+
+    /// Refuses a member that tells more than there is memory for.
+    fn check_memory(&self, known: Option<&str>, beat: &Beat) -> Result<(), Refusal> {
+        let before = known.and_then(|id| self.members.get(id)).map_or(0, Member::bytes);
+        if beat.bytes() <= before {
+            return Ok(());
+        }
+        let all = self.members.values().map(Member::bytes).sum::<usize>() - before + beat.bytes();
+        match all > self.bytes_max {
+            true => refuse(Code::GroupMaxSizeReached, "the groups' members tell too much together"),
+            false => Ok(()),
+        }
     }
 
     /// The pattern of a regular expression, from another member if it has the
