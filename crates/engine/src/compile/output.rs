@@ -14,7 +14,9 @@ use super::plan::{HoldPlan, How, Node, Operator, Output, Step, ViewPlan};
 /// The finished view.
 pub fn finish(mut builder: Builder, root: Built) -> Result<ViewPlan, QueryError> {
     if builder.reads.is_empty() {
-        return Err(QueryError::unsupported("a continuous query reads a stream or a view: FROM is missing"));
+        return Err(QueryError::unsupported(
+            "a continuous query reads a stream or a view: FROM is missing, or its conditions are never true",
+        ));
     }
     let bounds = |node: &Node| matches!(node.operator, Operator::Ttl(_));
     if builder.ttl_us.is_some() && !builder.nodes.iter().any(bounds) {
