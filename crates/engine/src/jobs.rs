@@ -31,7 +31,8 @@ const FORGETTING: &str = "forget/";
 /// How the engine runs.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
-    /// Least time between two epochs of a job that does not say otherwise.
+    /// Longest time that events wait for an epoch of a job that does not say
+    /// otherwise.
     pub trigger_ms: u64,
     /// Rows that start an epoch early, and the most it takes.
     pub trigger_rows: usize,
@@ -48,6 +49,8 @@ pub struct Engine {
     shares: Arc<Shares>,
     runtime: tokio::runtime::Handle,
     running: Mutex<BTreeMap<String, Running>>,
+    /// The views of graphs that could not start, and why.
+    refused: Mutex<Vec<(GraphSpec, QueryError)>>,
 }
 
 struct Running {
@@ -70,7 +73,14 @@ impl Engine {
         runtime: tokio::runtime::Handle,
     ) -> Arc<Self> {
         let shares = Shares::new(options.epoch_bytes, options.workers);
-        Arc::new(Self { platform, options, shares, runtime, running: Mutex::default() })
+        Arc::new(Self {
+            platform,
+            options,
+            shares,
+            runtime,
+            running: Mutex::default(),
+            refused: Mutex::default(),
+        })
     }
 
     /// Ends all jobs after the epochs at hand; sinks deliver what is committed.
@@ -170,20 +180,23 @@ impl Jobs for Engine {
             graphs(self.platform.catalog()).into_iter().map(|g| (g.name.clone(), g)).collect();
         stop_if(&mut running, |name, it| wanted.get(name) != Some(&it.graph.spec));
         let mut first_error = None;
+        let mut refused = Vec::new();
         for (name, spec) in wanted {
             if running.contains_key(&name) {
                 continue;
             }
-            match self.start(spec) {
+            match self.start(spec.clone()) {
                 Ok(graph) => {
                     running.insert(name, graph);
                 }
                 Err(error) => {
                     tracing::error!(graph = %name, %error, "the graph cannot start");
-                    first_error.get_or_insert(error);
+                    first_error.get_or_insert(error.clone());
+                    refused.push((spec, error));
                 }
             }
         }
+        *self.refused.lock() = refused;
         first_error.map_or(Ok(()), Err)
     }
 
@@ -212,10 +225,9 @@ impl Jobs for Engine {
 
     fn jobs(&self) -> Vec<JobStatus> {
         let running = self.running.lock();
-        running
-            .values()
-            .flat_map(|r| view_jobs(r).into_iter().chain(sink_jobs(r)).collect::<Vec<_>>())
-            .collect()
+        let work =
+            running.values().flat_map(|r| view_jobs(r).into_iter().chain(sink_jobs(r)).collect::<Vec<_>>());
+        work.chain(self.refused.lock().iter().flat_map(|(spec, error)| refused_jobs(spec, error))).collect()
     }
 
     fn progress(&self) -> Vec<Progress> {
@@ -299,6 +311,26 @@ fn view_jobs(running: &Running) -> Vec<JobStatus> {
         }
     };
     running.graph.spec.views.iter().enumerate().map(job).collect()
+}
+
+/// The views of a graph that could not start.
+fn refused_jobs(spec: &GraphSpec, error: &QueryError) -> Vec<JobStatus> {
+    let job = |view: &ViewDef| JobStatus {
+        name: view.name.clone(),
+        kind: "view",
+        state: "failed",
+        graph: spec.name.clone(),
+        epoch: 0,
+        rows_in: 0,
+        rows_out: 0,
+        lag: 0,
+        done_percent: None,
+        latency_ms_p50: None,
+        latency_ms_p99: None,
+        trigger_ms: view.trigger_ms.unwrap_or(0),
+        error: Some(error.to_string()),
+    };
+    spec.views.iter().map(job).collect()
 }
 
 /// How much of what is held has been read, from 0 to 100.

@@ -47,7 +47,7 @@ pub struct JobStatus {
     pub latency_ms_p50: Option<f64>,
     /// 99 of 100 of the newest events were visible within this, in milliseconds.
     pub latency_ms_p99: Option<f64>,
-    /// Least time between two epochs, in milliseconds.
+    /// Longest time that events wait for an epoch, in milliseconds.
     pub trigger_ms: u64,
     /// Why it failed.
     pub error: Option<String>,

@@ -3,9 +3,31 @@
 use super::aggregate::{AggregatePlan, Upkeep};
 use super::join::{Half, JoinPlan};
 use super::over::{OverPlan, RankFunction, RankKind};
-use super::plan::{Operator, Read, Step};
+use super::plan::{Operator, Read, Step, ViewPlan};
+
+impl ViewPlan {
+    /// What its state belongs to: each operator that keeps any, at its place. A plan
+    /// with another signature cannot go on with it. Stored as a hash, so it must not
+    /// change without need.
+    pub fn signature(&self) -> String {
+        self.nodes.iter().map(|node| node.operator.signature()).collect::<Vec<_>>().join("; ")
+    }
+}
 
 impl Operator {
+    fn signature(&self) -> String {
+        match self {
+            Self::Read(_) | Self::Steps(_) | Self::Union(_) | Self::Values(_) => "-".to_owned(),
+            Self::Changelog(plan) => format!("changelog {}", plan.key.len()),
+            Self::Aggregate(plan) => format!("aggregate {} {}", plan.groups.len(), functions_of(plan)),
+            Self::Join(plan) => format!("{} join {}", kind_of(plan), plan.key_types.len()),
+            Self::Over(plan) => format!("over {} {}", plan.partition.len(), ranks_of(plan)),
+            Self::Session(plan) => format!("session {}", plan.keys.len()),
+            Self::Hold(_) => "hold".to_owned(),
+            Self::Ttl(_) => "ttl".to_owned(),
+        }
+    }
+
     /// What it does, in a line.
     pub fn describe(&self, reads: &[Read]) -> String {
         match self {
@@ -44,8 +66,11 @@ fn steps(before: &str, steps: &[Step]) -> String {
     format!("{before}{}", steps.iter().map(name).collect::<Vec<_>>().join(", "))
 }
 
+fn functions_of(plan: &AggregatePlan) -> String {
+    plan.functions.iter().map(|f| f.aggregate.name()).collect::<Vec<_>>().join(", ")
+}
+
 fn aggregate(plan: &AggregatePlan) -> String {
-    let names: Vec<_> = plan.functions.iter().map(|f| f.aggregate.name()).collect();
     let by = if plan.constant { "all rows".to_owned() } else { format!("{} columns", plan.groups.len()) };
     let how = match plan.upkeep {
         _ if plan.whole => "whole windows",
@@ -53,11 +78,11 @@ fn aggregate(plan: &AggregatePlan) -> String {
         Upkeep::Add(_) => "rows are added and subtracted",
         Upkeep::Anew => "groups are computed anew",
     };
-    format!("aggregate {by}: {} ({how})", names.join(", "))
+    format!("aggregate {by}: {} ({how})", functions_of(plan))
 }
 
-fn join(plan: &JoinPlan) -> String {
-    let kind = match plan.kind.half {
+fn kind_of(plan: &JoinPlan) -> &'static str {
+    match plan.kind.half {
         Some(Half::Semi) => "semi",
         Some(Half::Anti) => "anti",
         Some(Half::Mark) => "mark",
@@ -67,25 +92,31 @@ fn join(plan: &JoinPlan) -> String {
             (false, true) => "right",
             (true, true) => "full",
         },
-    };
+    }
+}
+
+fn join(plan: &JoinPlan) -> String {
     let condition = if plan.condition.is_some() { " and a condition" } else { "" };
     let how = match (plan.whole, plan.left.appends && plan.right.appends) {
         (true, _) => "whole windows",
         (false, true) => "rows are only added",
         (false, false) => "rows may be taken back",
     };
-    format!("{kind} join by {} columns{condition} ({how})", plan.key_types.len())
+    format!("{} join by {} columns{condition} ({how})", kind_of(plan), plan.key_types.len())
 }
 
-fn over(plan: &OverPlan) -> String {
+fn ranks_of(plan: &OverPlan) -> String {
     let name = |function: &RankFunction| match function {
         RankFunction::Rank(RankKind::RowNumber) => "row_number".to_owned(),
         RankFunction::Rank(RankKind::Rank) => "rank".to_owned(),
         RankFunction::Rank(RankKind::DenseRank) => "dense_rank".to_owned(),
         RankFunction::Other(function) => function.name().to_owned(),
     };
-    let names: Vec<_> = plan.functions.iter().map(name).collect();
+    plan.functions.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+fn over(plan: &OverPlan) -> String {
     let limit = plan.limit.map(|(_, limit)| format!(", the first {limit}")).unwrap_or_default();
     let kept = if plan.forgets() { ", others are forgotten" } else { "" };
-    format!("over {} columns: {}{limit}{kept}", plan.partition.len(), names.join(", "))
+    format!("over {} columns: {}{limit}{kept}", plan.partition.len(), ranks_of(plan))
 }

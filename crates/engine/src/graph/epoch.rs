@@ -68,17 +68,16 @@ impl Pipeline {
         store: &Store,
     ) -> Result<Self, QueryError> {
         let mut views: Vec<View> = Vec::new();
+        let signatures: Vec<String> = plans.iter().map(ViewPlan::signature).collect();
         for (def, plan) in spec.views.iter().zip(plans) {
             views.push(View::open(def, plan, spec.tells_changes(def), store)?);
         }
         let place = |name: &str| spec.streams.iter().position(|stream| stream.name == name);
         let (mut records, mut newcomers, mut intakes) = (Vec::new(), Vec::new(), Vec::new());
         let mut streams: Vec<Vec<usize>> = Vec::new();
-        let mut lateness_us: Vec<i64> = Vec::new();
         for i in 0..views.len() {
             let mut own: Vec<usize> = Vec::new();
             let mut of: Vec<usize> = Vec::new();
-            let mut upstream_us = 0;
             for read in 0..views[i].reads.len() {
                 let name = views[i].reads[read].name.clone();
                 if views[i].reads[read].is_stream {
@@ -87,7 +86,6 @@ impl Pipeline {
                     views[i].direct &= views[upstream].direct;
                     views[upstream].downstream.push((i, read));
                     of.extend(&streams[upstream]);
-                    upstream_us = upstream_us.max(lateness_us[upstream]);
                 }
             }
             own.sort_unstable();
@@ -95,28 +93,24 @@ impl Pipeline {
             let names: Vec<&str> = own.iter().map(|stream| spec.streams[*stream].name.as_str()).collect();
             let found = ViewRecord::read(store, &views[i].name, &names)?;
             newcomers.push(found.is_none());
-            let record = found.unwrap_or_default();
+            let mut record = found.unwrap_or_default();
+            record.belongs_to(&views[i].name, &signatures[i])?;
             for stream in &own {
                 let way = record.streams.get(&spec.streams[*stream].name).cloned();
                 let fresh = way.is_none();
-                intakes.push(Intake {
-                    stream: *stream,
-                    views: vec![i],
-                    record: way.unwrap_or_default(),
-                    fresh,
-                    start: start(&spec.views[i], &spec.streams[*stream]),
-                });
+                let (record, start) =
+                    (way.unwrap_or_default(), start(&spec.views[i], &spec.streams[*stream]));
+                intakes.push(Intake { stream: *stream, views: vec![i], record, fresh, start });
             }
             of.extend(own);
             of.sort_unstable();
             of.dedup();
             streams.push(of);
-            let allowed_us = spec.views[i].allowed_lateness_ms.unwrap_or(0).saturating_mul(1000);
-            lateness_us.push(allowed_us.saturating_add(upstream_us));
             records.push(record);
         }
         let retention = SpanRetention { age_ms: None, bytes_max: DEAD_LETTER_BYTES };
         let letters = store.create_span(&dead_letters_name(&spec.name), dead_letters::schema(), retention)?;
+        let lateness_us = lateness_us(spec, &views);
         Ok(Self {
             name: spec.name.clone(),
             sources,
@@ -389,6 +383,22 @@ impl Pipeline {
         commit.append(&self.dead_letters, epoch, dead_letter_rows(letters, now_us, &streams)?);
         Ok(letters.len() as u64)
     }
+}
+
+/// How far behind the watermark each view closes windows: what it allows itself, and
+/// what the views allow that it reads.
+fn lateness_us(spec: &GraphSpec, views: &[View]) -> Vec<i64> {
+    let allowed_us = |view: &ViewDef| view.allowed_lateness_ms.unwrap_or(0).saturating_mul(1000);
+    let mut upstream_us = vec![0; views.len()];
+    let mut all_us = Vec::with_capacity(views.len());
+    for (i, view) in views.iter().enumerate() {
+        let own_us = allowed_us(&spec.views[i]).saturating_add(upstream_us[i]);
+        for (next, _) in &view.downstream {
+            upstream_us[*next] = own_us.max(upstream_us[*next]);
+        }
+        all_us.push(own_us);
+    }
+    all_us
 }
 
 /// Whether a lookup of one of the views asks one of them.

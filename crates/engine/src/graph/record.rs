@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use pluvio_foundation::ErrorKind;
+use pluvio_foundation::hash::stable_hash;
 use pluvio_keytables::{Commit, Store};
 use pluvio_query::QueryError;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub struct ViewRecord {
     /// The last instant of processing, in microseconds, if it matters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processed_us: Option<i64>,
+    /// The hash of the signature of the plan that made its state, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// The streams it reads itself.
     pub streams: BTreeMap<String, StreamRecord>,
 }
@@ -58,6 +62,7 @@ impl Default for ViewRecord {
             rows_out: 0,
             closed_us: None,
             processed_us: None,
+            plan: None,
             streams,
         }
     }
@@ -78,6 +83,24 @@ impl ViewRecord {
             Some(bytes) => Self::decode(&bytes).map(Some),
             None => Self::read_1(store, view, streams),
         }
+    }
+
+    /// Remembers what plan its state belongs to, by its signature.
+    ///
+    /// # Errors
+    /// The state is another plan's: this program plans the query in another way than
+    /// the one that made the state.
+    pub fn belongs_to(&mut self, view: &str, signature: &str) -> Result<(), QueryError> {
+        let plan = format!("{:016x}", stable_hash(signature.as_bytes()));
+        if self.plan.as_ref().is_some_and(|before| *before != plan) {
+            let message = format!(
+                "what \"{view}\" keeps was made by other operators than those of its query now: another version of this \
+                 program planned it. ALTER JOB {view} RESTART makes it anew from its topics"
+            );
+            return Err(QueryError::new(ErrorKind::Corrupt, message));
+        }
+        self.plan = Some(plan);
+        Ok(())
     }
 
     /// The stored form.
@@ -163,6 +186,16 @@ mod tests {
         let other = frozen.to_vec();
         let other = String::from_utf8(other).unwrap().replace("\"version\":2", "\"version\":3");
         assert!(ViewRecord::decode(other.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn state_stays_with_the_plan_that_made_it() {
+        let mut record = sample();
+        record.belongs_to("v", "-; aggregate 1 sum").unwrap();
+        let mut record = ViewRecord::decode(&record.encode().unwrap()).unwrap();
+        record.belongs_to("v", "-; aggregate 1 sum").unwrap();
+        let refused = record.belongs_to("v", "-; aggregate 1 max").unwrap_err();
+        assert!(refused.message().contains("ALTER JOB v RESTART"), "{refused}");
     }
 
     #[test]
