@@ -187,3 +187,19 @@ def test_a_stream_takes_rows_and_flush_waits_for_them(platform):
             connection.execute("INSERT INTO clicks VALUES (NULL, now())")
     # They are events like any other.
     assert p.cli("consume", "clicks", "--from-beginning", "--count", "9", "--bootstrap", p.kafka).stdout.count('"page":"/home"') == 6
+
+
+def test_plans_of_views_reach_psql_and_drivers(platform):
+    p = platform()
+    p.script("CREATE STREAM s (a BIGINT); CREATE MATERIALIZED VIEW v AS SELECT a, count(*) AS n FROM s GROUP BY a;")
+    planned = "EXPLAIN CREATE MATERIALIZED VIEW w AS SELECT a, count(*) AS n FROM s GROUP BY a"
+    assert psql(p, planned, flags=["-At"]) == "0||read stream s: project\n1|0|aggregate 1 columns: count(*) (rows are only added)\n"
+    with psycopg.connect(host="127.0.0.1", port=p.postgres_port, user="test", dbname="pluvio", autocommit=True) as connection:
+        rows = connection.execute(planned).fetchall()
+        assert [(row[0], row[1]) for row in rows] == [(0, ""), (1, "0")]
+        connection.execute("INSERT INTO s VALUES (1), (1), (2)")
+        connection.execute("FLUSH")
+        analyzed = connection.cursor(row_factory=dict_row).execute("EXPLAIN ANALYZE MATERIALIZED VIEW v").fetchall()
+        assert [(row["rows_in"], row["rows_out"], row["rows_kept"]) for row in analyzed] == [(3, 3, None), (3, 2, 2)], analyzed
+        assert analyzed[1]["bytes_kept"] > 0 and analyzed[1]["busy_ms"] >= 0
+    assert psql(p, "SELECT * FROM w", check=False).returncode != 0

@@ -1,6 +1,6 @@
 //! Operators in words, for people who look at a view's plan.
 
-use super::aggregate::{AggregatePlan, Upkeep};
+use super::aggregate::{AggregatePlan, Function, Upkeep};
 use super::join::{Half, JoinPlan};
 use super::over::{OverPlan, RankFunction, RankKind};
 use super::plan::{Operator, Read, Step, ViewPlan};
@@ -19,9 +19,12 @@ impl Operator {
         match self {
             Self::Read(_) | Self::Steps(_) | Self::Union(_) | Self::Values(_) => "-".to_owned(),
             Self::Changelog(plan) => format!("changelog {}", plan.key.len()),
-            Self::Aggregate(plan) => format!("aggregate {} {}", plan.groups.len(), functions_of(plan)),
+            Self::Aggregate(plan) => {
+                let names: Vec<_> = plan.functions.iter().map(|f| f.aggregate.fun().name()).collect();
+                format!("aggregate {} {}", plan.groups.len(), names.join(", "))
+            }
             Self::Join(plan) => format!("{} join {}", kind_of(plan), plan.key_types.len()),
-            Self::Over(plan) => format!("over {} {}", plan.partition.len(), ranks_of(plan)),
+            Self::Over(plan) => format!("over {} {}", plan.partition.len(), plan.functions.len()),
             Self::Session(plan) => format!("session {}", plan.keys.len()),
             Self::Hold(_) => "hold".to_owned(),
             Self::Ttl(_) => "ttl".to_owned(),
@@ -66,11 +69,10 @@ fn steps(before: &str, steps: &[Step]) -> String {
     format!("{before}{}", steps.iter().map(name).collect::<Vec<_>>().join(", "))
 }
 
-fn functions_of(plan: &AggregatePlan) -> String {
-    plan.functions.iter().map(|f| f.aggregate.name()).collect::<Vec<_>>().join(", ")
-}
-
 fn aggregate(plan: &AggregatePlan) -> String {
+    // The planner writes count(*) so.
+    let name = |f: &Function| f.aggregate.name().replace("count(Int64(1))", "count(*)");
+    let names: Vec<_> = plan.functions.iter().map(name).collect();
     let by = if plan.constant { "all rows".to_owned() } else { format!("{} columns", plan.groups.len()) };
     let how = match plan.upkeep {
         _ if plan.whole => "whole windows",
@@ -78,7 +80,7 @@ fn aggregate(plan: &AggregatePlan) -> String {
         Upkeep::Add(_) => "rows are added and subtracted",
         Upkeep::Anew => "groups are computed anew",
     };
-    format!("aggregate {by}: {} ({how})", functions_of(plan))
+    format!("aggregate {by}: {} ({how})", names.join(", "))
 }
 
 fn kind_of(plan: &JoinPlan) -> &'static str {
@@ -105,18 +107,15 @@ fn join(plan: &JoinPlan) -> String {
     format!("{} join by {} columns{condition} ({how})", kind_of(plan), plan.key_types.len())
 }
 
-fn ranks_of(plan: &OverPlan) -> String {
+fn over(plan: &OverPlan) -> String {
     let name = |function: &RankFunction| match function {
         RankFunction::Rank(RankKind::RowNumber) => "row_number".to_owned(),
         RankFunction::Rank(RankKind::Rank) => "rank".to_owned(),
         RankFunction::Rank(RankKind::DenseRank) => "dense_rank".to_owned(),
         RankFunction::Other(function) => function.name().to_owned(),
     };
-    plan.functions.iter().map(name).collect::<Vec<_>>().join(", ")
-}
-
-fn over(plan: &OverPlan) -> String {
+    let names: Vec<_> = plan.functions.iter().map(name).collect();
     let limit = plan.limit.map(|(_, limit)| format!(", the first {limit}")).unwrap_or_default();
     let kept = if plan.forgets() { ", others are forgotten" } else { "" };
-    format!("over {} columns: {}{limit}{kept}", plan.partition.len(), ranks_of(plan))
+    format!("over {} columns: {}{limit}{kept}", plan.partition.len(), names.join(", "))
 }
