@@ -5,9 +5,11 @@ import threading
 import time
 
 import pytest
+from certificates import authority, certificate
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from harness import until
+from kafka_oracle import Kafka
 
 EVENTS = 20_000
 
@@ -102,8 +104,13 @@ def test_reads_and_writes_exactly_once_while_both_sides_are_killed(queue, platfo
     # What an aborted transaction wrote is nobody's.
     produce(queue.kafka, "numbers", range(10_000_000, 10_000_100), "aborted").abort_transaction(30)
 
+    halfway, going_on = threading.Event(), threading.Event()
+
     def feed():
         for start in range(0, EVENTS, 1000):
+            if start == EVENTS * 3 // 4:
+                halfway.set()
+                going_on.wait(120)
             produce(queue.kafka, "numbers", range(start, start + 1000))
 
     feeding = threading.Thread(target=feed)
@@ -112,9 +119,15 @@ def test_reads_and_writes_exactly_once_while_both_sides_are_killed(queue, platfo
         until("more events", lambda: totals(engine)[0] > round * EVENTS // 5, 60)
         engine.kill()
         engine.start()
+    # In the middle of it: what comes now finds no cluster for a while.
+    until("half of the events", lambda: totals(engine)[0] > EVENTS // 2, 60)
+    halfway.wait(60)
     queue.kill()
+    going_on.set()
+    time.sleep(1)
     queue.start()
     feeding.join(120)
+    assert not feeding.is_alive()
     expected = (EVENTS, sum(range(EVENTS)))
     until("all events counted", lambda: tuple(map(int, totals(engine))) == expected, 90)
     check_once(queue.kafka, range(EVENTS))
@@ -123,6 +136,36 @@ def test_reads_and_writes_exactly_once_while_both_sides_are_killed(queue, platfo
         assert connection.execute("SELECT count(*), sum(id) FROM numbers").fetchone() == expected
         jobs = connection.execute("SELECT name, state, lag_events, error FROM pluvio.jobs ORDER BY name").fetchall()
     assert all(state == "running" and error is None for _, state, _, error in jobs), jobs
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+def test_reads_and_writes_an_encrypted_cluster_that_asks_who_it_is(platform, tmp_path, monkeypatch, mechanism):
+    keys = authority(tmp_path / "certificates")
+    certificate(keys, "server", "/CN=localhost")
+    (keys / "both.pem").write_text((keys / "server.key").read_text() + (keys / "server.pem").read_text())
+    defaults = Kafka(tmp_path / "unused").defaults()
+    queue = Kafka(tmp_path / "kafka", {
+        "listener.security.protocol.map": f"{defaults['listener.security.protocol.map']},SASL_PLAINTEXT:SASL_SSL",
+        "ssl.keystore.type": "PEM", "ssl.keystore.location": keys / "both.pem",
+    }, users={"engine": "engine-secret"})
+    queue.start()
+    try:
+        make_topics(queue.kafka, "numbers", "doubled")
+        produce(queue.kafka, "numbers", range(1000))
+        monkeypatch.setenv("QUEUE_PASSWORD", "engine-secret")
+        engine = platform(arguments=("--role", "engine"))
+        secure = {"security.protocol": "SASL_SSL", "sasl.mechanism": mechanism, "sasl.username": "engine",
+                  "sasl.password": "env:QUEUE_PASSWORD", "ssl.ca.location": keys / "ca.pem"}
+        run(engine, pipeline(queue.sasl, **secure))
+        until("all events counted", lambda: int(totals(engine)[0]) == 1000, 60)
+        check_once(queue.kafka, range(1000))
+        with engine.connect() as connection:
+            with pytest.raises(Exception, match="(?i)certificate|unknown.?issuer|trust"):
+                connection.execute(f"CREATE STREAM untrusted (id BIGINT) WITH (connector = 'kafka', brokers = '{queue.sasl}', "
+                                   "topic = 'numbers', 'security.protocol' = 'SSL')")
+                connection.execute("SELECT count(*) FROM untrusted").fetchone()
+    finally:
+        queue.kill()
 
 
 def test_a_cluster_that_is_away_is_told_and_waited_for(platform):

@@ -131,7 +131,7 @@ fn sink_definition(session: &Session, mut sink: SinkDef) -> Result<SinkDef, Quer
     let catalog = session.catalog();
     match catalog.get(&sink.from).as_deref() {
         Some(Definition::View(view)) => match &view.kind {
-            ViewKind::Append { .. } => {}
+            ViewKind::Append { .. } => check_named_key(&sink)?,
             ViewKind::Keyed { key } => check_changes(&sink, view, key)?,
         },
         Some(other) => {
@@ -163,6 +163,19 @@ fn sink_definition(session: &Session, mut sink: SinkDef) -> Result<SinkDef, Quer
         sink.commit_bytes = bytes;
     }
     Ok(sink)
+}
+
+/// Rows that are only added have no key of their own, and changes are told by key.
+fn check_named_key(sink: &SinkDef) -> Result<(), QueryError> {
+    match &sink.to {
+        SinkTarget::Kafka(target) if target.changes == Changes::Upsert && target.key.is_none() => {
+            Err(QueryError::invalid(format!(
+                "\"{}\" only adds rows, which have no key: changes = 'upsert' needs key = 'column' here",
+                sink.from
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A sink of a view that updates its rows must tell its changes.
