@@ -145,6 +145,7 @@ pub fn join(builder: &mut Builder, plan: &LogicalPlan, join: &Join) -> Result<Bu
     built.whole = whole;
     built.guarded = window.is_some() || left.guarded && right.guarded;
     built.identity = match kind.half {
+        None if kind.left_alone && kind.right_alone && !(is_told(&left) || is_told(&right)) => None,
         None => both(&left, &right),
         Some(_) => visible(if exchanged { &right } else { &left }),
     };
@@ -196,7 +197,14 @@ fn visible(side: &Built) -> Option<Identity> {
     identity.now.iter().all(|place| *place < width).then(|| Identity::at(identity.now.clone()))
 }
 
-/// The key of pairs: both sides' keys.
+/// Whether a row of this side cannot be taken for none by its key.
+fn is_told(side: &Built) -> bool {
+    let told = |place: &usize| side.schema.fields().get(*place).is_some_and(|field| !field.is_nullable());
+    side.identity.as_ref().is_some_and(|identity| identity.now.iter().any(told))
+}
+
+/// The key of pairs: both sides' keys. A row alone has NULLs in place of the other's;
+/// rows alone of both sides must not look the same by that.
 fn both(left: &Built, right: &Built) -> Option<Identity> {
     let width = left.schema.fields().len();
     let right = visible(right)?.now.into_iter().map(|place| place + width);
