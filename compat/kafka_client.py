@@ -69,7 +69,7 @@ def wait_for_topic(address, topic):
     until(f"the topic {topic} is served", served)
 
 
-def delete_everything(address, seconds=20):
+def delete_everything(address, seconds=60):
     """Deletes all groups and topics; a group whose members have not said goodbye when their session has ended."""
     admin = AdminClient({"bootstrap.servers": address})
     deadline = time.monotonic() + seconds
