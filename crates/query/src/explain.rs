@@ -1,13 +1,11 @@
 //! `EXPLAIN CREATE MATERIALIZED VIEW …`: the operators that a view would have, as rows
 //! like those of `pluvio.operators`. Nothing is made.
 
-use std::sync::Arc;
-
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::logical_expr::LogicalPlan;
 
 use crate::sql::CreateView;
-use crate::system_rows::places;
+use crate::system_rows::{places, text, whole};
 use crate::{QueryError, Session, define};
 
 /// A plan that gives the rows.
@@ -16,11 +14,10 @@ use crate::{QueryError, Session, define};
 /// What keeps the view from being made.
 pub(crate) async fn plan(session: &Session, view: &CreateView) -> Result<LogicalPlan, QueryError> {
     let operators = define::shape(session, view).await?.operators;
-    let numbers: Int64Array = (0..).take(operators.len()).collect::<Vec<i64>>().into();
-    let inputs: StringArray = operators.iter().map(|(_, inputs)| Some(places(inputs))).collect();
-    let what: StringArray = operators.iter().map(|(what, _)| Some(what)).collect();
-    let columns: [(&str, ArrayRef); 3] =
-        [("operator", Arc::new(numbers)), ("inputs", Arc::new(inputs)), ("what", Arc::new(what))];
-    let rows = RecordBatch::try_from_iter(columns)?;
+    let rows = RecordBatch::try_from_iter([
+        ("operator", whole((0..).take(operators.len()).map(Some))),
+        ("inputs", text(operators.iter().map(|(_, inputs)| Some(places(inputs))))),
+        ("what", text(operators.iter().map(|(what, _)| Some(what)))),
+    ])?;
     Ok(session.context().read_batch(rows)?.into_unoptimized_plan())
 }

@@ -15,11 +15,11 @@ use crate::{Platform, QueryError, sql::sql_name};
 
 type Result = std::result::Result<Columns, QueryError>;
 
-fn text<T: AsRef<str>>(values: impl Iterator<Item = Option<T>>) -> ArrayRef {
+pub(crate) fn text<T: AsRef<str>>(values: impl Iterator<Item = Option<T>>) -> ArrayRef {
     Arc::new(values.collect::<StringArray>())
 }
 
-fn whole(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+pub(crate) fn whole(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(values.collect::<Int64Array>())
 }
 

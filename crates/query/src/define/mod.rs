@@ -99,8 +99,7 @@ pub(crate) async fn shape(session: &Session, view: &CreateView) -> Result<ViewSh
 }
 
 async fn view_definition(session: &Session, view: CreateView, sql: &str) -> Result<ViewDef, QueryError> {
-    let shape = shape(session, &view).await;
-    let ViewShape { columns, kind, reads, .. } = shape?;
+    let ViewShape { columns, kind, reads, .. } = shape(session, &view).await?;
     let options = view.options;
     let def = ViewDef {
         name: view.name,
