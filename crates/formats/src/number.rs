@@ -35,10 +35,13 @@ const POWERS_F64: [f64; 23] = [
     1e19, 1e20, 1e21, 1e22,
 ];
 
+/// Powers of ten, up to that of a word's digits.
+const POWERS_U64: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
 impl<'a> Number<'a> {
     /// Reads the JSON number at `start`; gives it and the place behind it, or
     /// the place of the first byte that cannot be.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn scan(bytes: &'a [u8], start: usize) -> Result<(Self, usize), usize> {
         let negative = bytes.get(start) == Some(&b'-');
         let first = start + usize::from(negative);
@@ -123,10 +126,21 @@ impl<'a> Number<'a> {
     pub(crate) fn scaled(self, scale: i32) -> Option<Scaled> {
         let power = self.exponent.saturating_add(scale);
         if self.exact && power == 0 {
-            let value = i128::from(self.mantissa);
-            return Some(Scaled { value: if self.negative { -value } else { value }, rounded: false });
+            return Some(self.whole(self.mantissa));
+        }
+        if self.exact
+            && let Some(factor) = usize::try_from(power).ok().and_then(|power| POWERS_U64.get(power))
+            && let Some(value) = self.mantissa.checked_mul(*factor)
+        {
+            return Some(self.whole(value));
         }
         self.scaled_slowly(scale)
+    }
+
+    #[inline]
+    fn whole(self, value: u64) -> Scaled {
+        let value = i128::from(value);
+        Scaled { value: if self.negative { -value } else { value }, rounded: false }
     }
 
     fn scaled_slowly(self, scale: i32) -> Option<Scaled> {
@@ -192,6 +206,14 @@ pub(crate) fn rescaled(unscaled: i128, from: i32, to: i32) -> Option<Scaled> {
 /// the place behind them.
 #[inline]
 fn digits(bytes: &[u8], mut at: usize, mantissa: &mut u64) -> usize {
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let (count, value) = word_digits(u64::from_le_bytes(*word));
+        *mantissa = mantissa.wrapping_mul(POWERS_U64[count]).wrapping_add(value);
+        at += count;
+        if count < 8 {
+            return at;
+        }
+    }
     while let Some(byte) = bytes.get(at) {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
@@ -201,6 +223,23 @@ fn digits(bytes: &[u8], mut at: usize, mantissa: &mut u64) -> usize {
         at += 1;
     }
     at
+}
+
+/// How many digits a word of text begins with, its first byte lowest, and what
+/// they say.
+#[inline]
+fn word_digits(word: u64) -> (usize, u64) {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let values = word ^ (EACH * b'0' as u64);
+    let others = (((values & (EACH * 0x7f)) + EACH * (0x80 - 10)) | values) & (EACH * 0x80);
+    let bits = others.trailing_zeros() & !7;
+    // Eight digits, of which those missing are leading zeros; then two, four and
+    // eight places at a time.
+    let eight = values.checked_shl(64 - bits).unwrap_or(0);
+    let twos = (eight.wrapping_mul(10 << 8 | 1) >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = (twos.wrapping_mul(100 << 16 | 1) >> 16) & 0x0000_ffff_0000_ffff;
+    let all = fours.wrapping_mul(10_000 << 32 | 1) >> 32;
+    (bits as usize / 8, all)
 }
 
 /// The signed power behind an `e`, and the place behind it.
@@ -285,6 +324,14 @@ mod tests {
         fn doubles_are_the_nearest(text in r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,3})?") {
             let expected: f64 = text.parse().unwrap();
             prop_assert_eq!(number(&text).to_f64(), Some(expected).filter(|value| value.is_finite()));
+        }
+
+        #[test]
+        fn a_number_ends_where_its_digits_do(value: u64, behind in r"([^0-9.eE]\PC{0,20})?") {
+            let text = format!("{value}{behind}");
+            let (number, end) = Number::scan(text.as_bytes(), 0).unwrap();
+            prop_assert_eq!(end, text.len() - behind.len());
+            prop_assert_eq!(number.scaled(0), Some(Scaled { value: value.into(), rounded: false }));
         }
 
         #[test]

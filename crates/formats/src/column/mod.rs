@@ -53,6 +53,10 @@ pub(crate) trait Column: Send {
     fn text(&mut self, _value: &str) -> Result<(), Refusal> {
         Err(Refusal::Type)
     }
+    /// Adds a text of ASCII characters.
+    fn ascii(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        self.text(std::str::from_utf8(value).map_err(|_| Refusal::Type)?)
+    }
     /// Adds a value that has its type from the format.
     fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
         match value {

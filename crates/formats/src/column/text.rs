@@ -96,6 +96,11 @@ impl Column for TextColumn {
         self.0.push(value.as_bytes())
     }
 
+    /// Checked once more with all the others, at the end.
+    fn ascii(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        self.0.push(value)
+    }
+
     fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
         match value {
             Value::Text(text) | Value::Symbol { name: text, .. } => self.0.push(text.as_bytes()),

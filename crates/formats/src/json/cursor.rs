@@ -102,7 +102,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads the string whose opening quote was passed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn raw_text(&mut self) -> Result<RawText<'a>, Malformed> {
         let (text, end) = RawText::scan(self.document, self.at)?;
         self.at = end;
@@ -133,8 +133,9 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    #[inline]
-    fn number(&mut self) -> Result<Number<'a>, Malformed> {
+    /// Reads the number here.
+    #[inline(always)]
+    pub(super) fn number(&mut self) -> Result<Number<'a>, Malformed> {
         let (number, end) =
             Number::scan(self.document, self.at).map_err(|at| Malformed::at(at, "the digits of a number"))?;
         self.at = end;

@@ -8,7 +8,7 @@ use super::cursor::Malformed;
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
-const CHUNK_BYTES: usize = 64;
+const CHUNK_BYTES: usize = 32;
 
 /// The inside of a JSON string, structurally checked; not yet UTF-8.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,7 @@ pub(crate) struct RawText<'a> {
 impl<'a> RawText<'a> {
     /// Scans from behind the opening quote; gives the string and the place
     /// behind its closing quote.
-    #[inline]
+    #[inline(always)]
     pub(super) fn scan(document: &'a [u8], start: usize) -> Result<(Self, usize), Malformed> {
         let (mut at, mut escaped, mut ascii) = (start, false, true);
         loop {
@@ -46,6 +46,12 @@ impl<'a> RawText<'a> {
                 None => return Err(Malformed::at(at, "the closing quote of a string")),
             }
         }
+    }
+
+    /// What the string says, if it is known to be ASCII without escapes.
+    #[inline]
+    pub(super) fn plain(&self) -> Option<&'a [u8]> {
+        (self.ascii && !self.escaped).then_some(self.bytes)
     }
 
     /// Checks what [`RawText::scan`] left open.
@@ -77,7 +83,7 @@ impl<'a> RawText<'a> {
 
 /// The first quote, backslash or control character from `at` on (or the end),
 /// and whether all bytes before it are known to be ASCII.
-#[inline]
+#[inline(never)]
 fn plain_end(document: &[u8], mut at: usize) -> (usize, bool) {
     let mut high = 0_u64;
     // Short strings end here.
@@ -102,6 +108,7 @@ fn plain_end(document: &[u8], mut at: usize) -> (usize, bool) {
     plain_end_slow(document, at, high)
 }
 
+#[inline]
 fn plain_end_slow(document: &[u8], mut at: usize, mut high: u64) -> (usize, bool) {
     while let Some(word) = word_at(document, at) {
         high |= word & HIGH_BITS;
