@@ -7,7 +7,8 @@ The events are in the topics before anything is measured. A query's clock and pr
 are in its results: Pluvio's FLUSH returns; Flink, reading up to the newest event there is, ends its job. They begin with
 the statement in Pluvio, and after planning in Flink. For Pluvio they are of the whole process, which is the queue, too,
 and keeps the results in a view that is on the disk; for Flink, of the Java process alone, which discards its results.
-Each run of Pluvio is in a new process; Flink's process has run the query before, so that its code is compiled.
+Both processes are new for each query and have run it before it counts: Flink's code is compiled then, and both have
+their memory. Told memory is the process's largest since its start.
 Prints each run and writes bench/results/nexmark.json with the machine, the commit and every single run.
 """
 
@@ -43,7 +44,7 @@ def arguments():
     parser.add_argument("--heap", default="4g", help="of Flink's Java")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--warm-ups", type=int, default=1,
-                        help="runs of Flink's before those that count; its code takes about 5,000,000 events to get fast")
+                        help="runs before those that count; Flink's code takes about 5,000,000 events to get fast")
     parser.add_argument("--pluvio", type=pathlib.Path, default=None, help="the binary (default: the release build)")
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path(tempfile.gettempdir()) / "nexmark",
                         help="where the generated events are kept")
@@ -76,18 +77,19 @@ def run_query(query, queue, flink, args, expected):
     runs = {name: [] for name in ("pluvio", "flink") if args.only in (name, "both")}
     if "flink" in runs and query in queries.NOT_IN_FLINK:
         runs.pop("flink")
+    engines = {"pluvio": queue, "flink": flink}
     try:
+        queue.restart()
         if "flink" in runs:
             flink.start()
+        for name in runs:
             for _ in range(args.warm_ups):
-                said("warm", query, "flink", measured(flink, query, expected))
+                said("warm", query, name, measured(engines[name], query, expected))
         for turn in range(args.runs):
             for name, results in runs.items():
                 if results and "error" in results[-1]:
                     continue
-                if name == "pluvio":
-                    queue.restart()
-                results.append(measured(queue if name == "pluvio" else flink, query, expected))
+                results.append(measured(engines[name], query, expected))
                 said(f"{turn + 1}/{args.runs} ", query, name, results[-1])
     finally:
         flink.stop()
@@ -120,8 +122,7 @@ def record(args, events, parts):
         "benchmark": "nexmark",
         "what": "JSON events of Nexmark from the queue's topics; processor seconds of Pluvio with its queue, of Flink without",
         "note": args.note, "machine": machine(), "load_average_at_end": [round(x, 2) for x in os.getloadavg()],
-        "commit": pluvio_commit(), "flink": {"version": FLINK_VERSION, "state": args.state, "heap": args.heap,
-                                              "warm_ups": args.warm_ups},
+        "commit": pluvio_commit(), "flink": {"version": FLINK_VERSION, "state": args.state, "heap": args.heap}, "warm_ups": args.warm_ups,
         "input": {**events.wanted, "bytes": events.bytes(), **events.counts},
         "times_flink_per_cpu_second": {
             "geometric_mean": round(statistics.geometric_mean(ratios), 2) if ratios else None,

@@ -15,11 +15,11 @@ use pluvio_query::{
     EpochStatus, JobStatus, Jobs, OperatorStatus, Platform, Progress, QueryError, ViewShape, ViewTerms,
     plan_continuous,
 };
-use tokio::sync::Notify;
 
 use crate::compile::{ViewPlan, compile};
 use crate::graph::{
-    GraphHandle, GraphParts, GraphSpec, changes_name, changes_note, dead_letters_name, graphs, record_name,
+    GraphHandle, GraphParts, GraphSpec, Signals, changes_name, changes_note, dead_letters_name, graphs,
+    is_catching_up, record_name,
 };
 use crate::shares::Shares;
 use crate::sink::{SinkHandle, SinkParts};
@@ -103,7 +103,12 @@ impl Engine {
 
     fn start(&self, spec: GraphSpec) -> Result<Running, QueryError> {
         let plans = spec.views.iter().map(|v| self.plan(v)).collect::<Result<Vec<_>, _>>()?;
-        let committed = Arc::new(Notify::new());
+        let signals = Arc::new(Signals::default());
+        for view in &spec.views {
+            if is_catching_up(self.platform.store(), &view.name)? {
+                self.forget(&view.name)?;
+            }
+        }
         let trigger_ms =
             spec.views.iter().filter_map(|v| v.trigger_ms).min().unwrap_or(self.options.trigger_ms);
         let wanted = spec.views.iter().filter_map(|view| view.parallelism).max();
@@ -125,7 +130,7 @@ impl Engine {
             trigger_rows: self.options.trigger_rows,
             workers,
             shares: Arc::clone(&self.shares),
-            committed: Arc::clone(&committed),
+            signals: Arc::clone(&signals),
         };
         let keys: BTreeMap<String, ViewKind> =
             parts.spec.views.iter().map(|view| (view.name.clone(), view.kind.clone())).collect();
@@ -142,7 +147,7 @@ impl Engine {
                 lakes: Arc::clone(platform.lakes()),
                 clock: Arc::clone(platform.clock()),
                 metrics: platform.metrics().clone(),
-                committed: Arc::clone(&committed),
+                signals: Arc::clone(&signals),
             })
         };
         let sinks = sinks.into_iter().map(start_sink).collect::<Result<Vec<_>, _>>()?;

@@ -6,6 +6,7 @@ use pluvio_catalog::{StartAt, StreamDef, ViewDef};
 use pluvio_keytables::{Commit, Span, SpanRetention, Store};
 use pluvio_query::{EpochStatus, QueryError, dead_letters};
 
+use super::catching_up::CatchUp;
 use super::intake::{self, Intake};
 use super::outputs::{DeadLetter, Outputs, dead_letter_rows, row_text};
 use super::record::{self, ViewRecord, record_name};
@@ -35,8 +36,10 @@ pub struct Pipeline {
     /// For each view, how far behind the watermark it closes windows, in
     /// microseconds: what it allows itself, and what the views do that it reads.
     lateness_us: Vec<i64>,
-    /// Views that begin with the content of what they read.
+    /// Views that have not taken part in an epoch.
     newcomers: Vec<bool>,
+    /// What some of them take in before there is an epoch of events.
+    pub catching_up: Option<CatchUp>,
     dead_letters: Arc<Span>,
     /// How far the event time of one stream may be ahead of another's.
     pub max_drift_us: Option<i64>,
@@ -111,6 +114,7 @@ impl Pipeline {
         let retention = SpanRetention { age_ms: None, bytes_max: DEAD_LETTER_BYTES };
         let letters = store.create_span(&dead_letters_name(&spec.name), dead_letters::schema(), retention)?;
         let lateness_us = lateness_us(spec, &views);
+        let catching_up = CatchUp::begin(&views, &newcomers)?;
         Ok(Self {
             name: spec.name.clone(),
             sources,
@@ -122,6 +126,7 @@ impl Pipeline {
             streams,
             lateness_us,
             newcomers,
+            catching_up,
             dead_letters: letters,
             max_drift_us: spec
                 .views
@@ -153,14 +158,16 @@ impl Pipeline {
         self.intakes.iter().map(|intake| intake.waiting(&self.sources)).sum()
     }
 
-    /// Of a view, the events that its topics hold and those that it has not read.
+    /// Of a view, the events that its topics hold and those that it has not read;
+    /// with them the rows of views that it begins with.
     pub fn distance(&self, view: usize) -> (u64, u64) {
         // A view on views is where the first of these is.
         let of_view = |intake: &&Intake| {
             intake.views.contains(&view) || self.views[view].reads.iter().all(|read| !read.is_stream)
         };
         let mine = self.intakes.iter().filter(of_view).filter(|i| self.streams[view].contains(&i.stream));
-        mine.fold((0, 0), |(held, left), intake| {
+        let rows = self.catching_up.as_ref().filter(|rows| rows.has(view)).map(CatchUp::distance);
+        mine.fold(rows.unwrap_or_default(), |(held, left), intake| {
             let source = &self.sources[intake.stream];
             (held + source.held(), left + source.lag(&intake.record.cut))
         })
@@ -208,7 +215,8 @@ impl Pipeline {
         let watermark_us = watermark_us.filter(|_| !self.newcomers[view]);
         let event = Bounds::to(watermark_us, record.closed_us);
         let processing = Bounds::to(instant_us, record.processed_us);
-        Epoch { number, is_first: self.newcomers[view], event, processing, ..Epoch::default() }
+        let is_first = self.newcomers[view] && self.catching_up.as_ref().is_none_or(CatchUp::is_first);
+        Epoch { number, is_first, event, processing, ..Epoch::default() }
     }
 
     /// Runs an epoch on what was taken, up to its commit, which the caller makes.
@@ -229,16 +237,19 @@ impl Pipeline {
         let mut letters = std::mem::take(&mut taking.outputs.dead_letters);
         let mut rows = 0;
         for (i, view) in self.views.iter().enumerate() {
-            let mut epoch = self.at(i, self.watermark_us(i, &watermarks), instant_us, number);
-            if self.newcomers[i] {
-                self.catch_up(i, &mut epoch, &mut taking.outputs)?;
+            records[i].epoch = number;
+            records[i].catching_up =
+                self.catching_up.as_ref().is_some_and(|rows| rows.has(i) && !rows.is_last());
+            if self.catching_up.as_ref().is_some_and(|rows| !rows.has(i)) {
+                continue;
             }
+            let mut epoch = self.at(i, self.watermark_us(i, &watermarks), instant_us, number);
+            self.catch_up(i, &mut epoch, &mut taking.outputs)?;
             let taken = std::mem::take(&mut taking.outputs.taken[i]);
             let changed = match view.direct && self.goes_through() {
                 true => view.append(commit, number, taken),
                 false => self.run_view(i, commit, &mut epoch, taken, &mut taking.outputs)?,
             };
-            records[i].epoch = number;
             records[i].rows_out += changed;
             records[i].closed_us = epoch.event.now_us;
             records[i].processed_us = epoch.processing.now_us;
@@ -320,7 +331,16 @@ impl Pipeline {
         self.epoch += 1;
         self.records = std::mem::take(&mut done.records);
         self.intakes = intake::unite(std::mem::take(&mut done.intakes));
-        self.newcomers.fill(false);
+        match &mut self.catching_up {
+            None => self.newcomers.fill(false),
+            Some(rows) => {
+                rows.committed();
+                if rows.is_last() {
+                    self.newcomers.iter_mut().enumerate().for_each(|(i, new)| *new &= !rows.has(i));
+                    self.catching_up = None;
+                }
+            }
+        }
         self.views.iter_mut().for_each(View::committed);
         self.hold();
     }
@@ -337,15 +357,13 @@ impl Pipeline {
         self.sources.iter().for_each(|source| source.hold(&self.name, None));
     }
 
-    /// Gives a new view the rows that the views it reads had before this epoch.
+    /// Gives a new view its portion of the rows that the views it reads had before.
     fn catch_up(&self, newcomer: usize, epoch: &mut Epoch, outputs: &mut Outputs) -> Result<(), QueryError> {
-        for (_, view) in self.views.iter().enumerate().filter(|(i, _)| !self.newcomers[*i]) {
-            for (_, read) in view.downstream.iter().filter(|(to, _)| *to == newcomer) {
-                for rows in view.content()? {
-                    outputs.rows_in[newcomer] += rows.len() as u64;
-                    let rows = self.views[newcomer].step_delta(*read, epoch, rows)?;
-                    outputs.taken[newcomer][*read].insert(0, rows);
-                }
+        for (from, rows) in self.catching_up.iter().flat_map(CatchUp::portion) {
+            for (_, read) in self.views[*from].downstream.iter().filter(|(to, _)| *to == newcomer) {
+                outputs.rows_in[newcomer] += rows.len() as u64;
+                let rows = self.views[newcomer].step_delta(*read, epoch, rows.clone())?;
+                outputs.taken[newcomer][*read].push(rows);
             }
         }
         Ok(())

@@ -1,7 +1,9 @@
 //! Graphs: the jobs that read each other, from their streams to their last
 //! views. They run on one thread, share each epoch and commit together.
 
+mod catching_up;
 mod changes;
+mod content;
 mod epoch;
 mod intake;
 mod outputs;
@@ -17,8 +19,8 @@ use std::sync::Arc;
 use pluvio_catalog::{Catalog, Definition, SinkDef, StreamDef, ViewDef, ViewKind};
 
 pub use changes::{changes_name, changes_note};
-pub use record::{StreamRecord, record_name};
-pub use runner::{GraphHandle, GraphParts};
+pub use record::{StreamRecord, is_catching_up, record_name};
+pub use runner::{GraphHandle, GraphParts, Signals};
 
 /// What a graph is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]

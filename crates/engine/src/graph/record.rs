@@ -45,6 +45,10 @@ pub struct ViewRecord {
     /// The last instant of processing, in microseconds, if it matters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processed_us: Option<i64>,
+    /// It has not taken in all rows of the views that it reads: after a crash it
+    /// begins anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub catching_up: bool,
     /// The hash of the signature of the plan that made its state, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
@@ -62,6 +66,7 @@ impl Default for ViewRecord {
             rows_out: 0,
             closed_us: None,
             processed_us: None,
+            catching_up: false,
             plan: None,
             streams,
         }
@@ -71,6 +76,15 @@ impl Default for ViewRecord {
 /// The name of a view's record.
 pub fn record_name(view: &str) -> String {
     format!("{RECORD_PREFIX}{view}")
+}
+
+/// Whether a crash kept a view from all that it begins with.
+///
+/// # Errors
+/// A record of another version or none of ours.
+pub fn is_catching_up(store: &Store, view: &str) -> Result<bool, QueryError> {
+    let record = store.note(&record_name(view)).map(|bytes| ViewRecord::decode(&bytes)).transpose()?;
+    Ok(record.is_some_and(|record| record.catching_up))
 }
 
 impl ViewRecord {

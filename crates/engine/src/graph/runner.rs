@@ -55,8 +55,17 @@ pub struct GraphParts {
     pub workers: usize,
     /// What all graphs share.
     pub shares: Arc<Shares>,
+    pub signals: Arc<Signals>,
+}
+
+/// What a graph tells its sinks.
+#[derive(Default)]
+pub struct Signals {
     /// Told after every commit.
-    pub committed: Arc<Notify>,
+    pub committed: Notify,
+    /// A view takes in what it begins with, and would begin anew after a crash:
+    /// sinks wait.
+    pub catching_up: AtomicBool,
 }
 
 /// What others see of a running graph.
@@ -117,10 +126,15 @@ impl GraphHandle {
         let mut runner = Runner::open(parts)?;
         let now_us = runner.clock.monotonic_us();
         runner.pipeline.refresh(now_us)?;
-        if runner.pipeline.begins() && runner.spec.sinks.is_empty() && !runner.spec.is_paused() {
+        if runner.spec.sinks.is_empty() && !runner.spec.is_paused() {
             // What readers see before the first event, and where a view begins that
             // does not read its topics from the beginning. No sink can miss a row.
-            runner.epoch(0)?;
+            if runner.pipeline.catching_up.is_some() {
+                runner.epoch(0)?;
+            }
+            if runner.pipeline.begins() && runner.pipeline.catching_up.is_none() {
+                runner.epoch(0)?;
+            }
         }
         Ok(Prepared { trigger_ms, runner })
     }
@@ -187,7 +201,7 @@ struct Runner {
     /// How long the last epoch took.
     took_us: u64,
     shares: Arc<Shares>,
-    committed: Arc<Notify>,
+    signals: Arc<Signals>,
     /// The last epoch was full: it left events that were waiting when it began.
     behind: bool,
     /// May take for the next epoch while one commits.
@@ -219,6 +233,7 @@ impl Runner {
             sources.map(|(stream, topic)| Source::new(stream, topic, parts.workers, parts.functions.clone()));
         let sources = sources.collect();
         let pipeline = Pipeline::open(&spec, plans, sources, &store)?;
+        parts.signals.catching_up.store(pipeline.catching_up.is_some(), Ordering::Release);
         let cell = |name| metrics.cell(name, &spec.name);
         let counters = Counters {
             events: cell("engine_events"),
@@ -250,7 +265,7 @@ impl Runner {
             trigger_rows: parts.trigger_rows,
             took_us: 0,
             shares: parts.shares,
-            committed: parts.committed,
+            signals: parts.signals,
             behind: false,
             looks_ahead: parts.workers > 1,
             ahead: None,
@@ -334,7 +349,8 @@ impl Runner {
             runtime.block_on(self.pause((pace_us - since).div_ceil(1000).min(50)));
             return Ok(());
         }
-        if self.sinks_behind() {
+        // Sinks wait for what a view begins with to be complete.
+        if self.pipeline.catching_up.is_none() && self.sinks_behind() {
             runtime.block_on(self.pause(20));
             return Ok(());
         }
@@ -385,6 +401,9 @@ impl Runner {
     /// meanwhile, if at least as many events are left.
     fn epoch(&mut self, rows: usize) -> Result<u64, QueryError> {
         let started_us = self.clock.monotonic_us();
+        if let Some(catching_up) = &mut self.pipeline.catching_up {
+            catching_up.fill(self.trigger_rows)?;
+        }
         let ahead = self.ahead.take().filter(|ahead| ahead.taking.begins_at(&self.pipeline.intakes));
         let Portion { taking, share } = match ahead {
             Some(ahead) => ahead,
@@ -408,7 +427,7 @@ impl Runner {
         // What could not be taken is taken again, and says then why.
         self.ahead = ahead.and_then(Result::ok).and_then(Result::ok);
         *self.shared.position.lock() = position(&self.pipeline);
-        self.committed.notify_waiters();
+        self.tell_sinks();
         let Done { mut status, bytes, appended, .. } = done;
         status.committed_at_us = at_us;
         status.duration_ms = ms(ended_us - started_us);
@@ -416,6 +435,11 @@ impl Runner {
         let events = status.events;
         self.tell(status, bytes, &appended);
         Ok(events)
+    }
+
+    fn tell_sinks(&self) {
+        self.signals.catching_up.store(self.pipeline.catching_up.is_some(), Ordering::Release);
+        self.signals.committed.notify_waiters();
     }
 
     fn take(

@@ -4,18 +4,19 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, UInt32Array,
+    Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, UInt32Array,
 };
 use datafusion::arrow::compute::{cast, filter_record_batch, take};
-use datafusion::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use pluvio_catalog::{ViewDef, ViewKind};
 use pluvio_keytables::{Commit, KeyTable, Span, SpanRetention, Store, fingerprints};
 use pluvio_query::QueryError;
 
+use super::content::{self, Content};
 use crate::compile::{Edge, How, Output, Window};
 use crate::operators::{
-    Counted, Delta, Epoch, HoldState, StepRunner, batch_of, closed, consolidate, copies, counted, gather,
-    sum, take_rows,
+    Counted, Delta, Epoch, HoldState, StepRunner, batch_of, closed, consolidate, counted, gather, sum,
+    take_rows,
 };
 
 /// A view's rows and how changes get there.
@@ -240,24 +241,13 @@ impl Tail {
     }
 
     /// All rows, as readers see them.
-    pub fn content(&self) -> Result<Vec<Delta>, QueryError> {
-        match &self.rows {
-            Rows::Appended(span) | Rows::OnClose { span, .. } => {
-                Ok(span.snapshot(None)?.into_iter().map(|(_, rows)| Delta::added(rows)).collect())
-            }
-            Rows::Replaced { table, .. } => {
-                let rows = table.snapshot().batches(None)?;
-                rows.iter().map(|rows| Ok(Delta::added(self.readable(rows)?))).collect()
-            }
-            Rows::Counted(table) => {
-                let rows = table.snapshot().batches(None)?;
-                let counted = |rows: &RecordBatch| {
-                    let counts = rows.column(rows.num_columns() - 1).as_primitive::<Int64Type>();
-                    Ok(Delta::added(take_rows(&self.readable(rows)?, &copies(counts)?)?))
-                };
-                rows.iter().map(counted).collect()
-            }
-        }
+    pub fn content(&self) -> Content {
+        let rows = match &self.rows {
+            Rows::Appended(span) | Rows::OnClose { span, .. } => content::Rows::Span(Arc::clone(span)),
+            Rows::Replaced { table, .. } => content::Rows::Table(table.snapshot()),
+            Rows::Counted(table) => content::Rows::Counted(table.snapshot()),
+        };
+        Content::new(rows, Arc::clone(&self.visible))
     }
 }
 

@@ -49,7 +49,8 @@ impl Taking {
 }
 
 impl Pipeline {
-    /// Reads the streams from where the pipeline is.
+    /// Reads the streams from where the pipeline is. Nothing while a view takes in
+    /// the rows of others.
     ///
     /// # Errors
     /// Storage that cannot be read.
@@ -91,6 +92,9 @@ impl Pipeline {
             instant_us,
             began: intakes.iter().map(|intake| intake.record.cut.clone()).collect(),
         };
+        if self.catching_up.is_some() {
+            return Ok(taking);
+        }
         let ways = intakes.iter().filter(|intake| intake.waiting(&self.sources) > 0).count();
         let limits = Limits { bytes: limits.bytes / ways.max(1), ..limits };
         let (front, behind): (Vec<_>, Vec<_>) =

@@ -12,6 +12,7 @@ use pluvio_query::QueryError;
 use pluvio_query::tables::state_table_name;
 
 use super::changes::ChangesLog;
+use super::content::Content;
 use super::tail::Tail;
 use crate::compile::{Edge, How, Node, Operator, ViewPlan, Window};
 use crate::operators::{
@@ -193,7 +194,7 @@ impl View {
         let out = given.pop().flatten().unwrap_or_default();
         let Some(log) = &self.changes else { return self.tail.write(commit, epoch, out, told) };
         if log.begins() {
-            log.write(commit, epoch.number, &self.tail.content()?)?;
+            self.tail.content().each(&mut |rows| log.write(commit, epoch.number, &[rows]))?;
             log.begin(commit);
         }
         let (changed, changes) = self.tail.write(commit, epoch, out, true)?;
@@ -202,7 +203,7 @@ impl View {
     }
 
     /// All rows as readers see them, for a view that begins to read it.
-    pub fn content(&self) -> Result<Vec<Delta>, QueryError> {
+    pub fn content(&self) -> Content {
         self.tail.content()
     }
 

@@ -14,8 +14,8 @@ use pluvio_query::sources::{connection, failed};
 use pluvio_wire_kafka::Compression;
 use pluvio_wire_kafka::records::BatchBuilder;
 
+use super::Worker;
 use super::events::Events;
-use super::{READ_BYTES, Worker};
 
 const DURABLE: i16 = -1;
 
@@ -69,8 +69,8 @@ impl Worker {
         let (mut bytes, mut rows, mut last_commit_us) = (0, 0, self.parts.clock.monotonic_us());
         loop {
             let stopping = self.stopping();
-            let committed = self.parts.committed.notified();
-            let pieces = self.span.read(Some(written), READ_BYTES)?;
+            let committed = self.parts.signals.committed.notified();
+            let pieces = self.pieces(written)?;
             let idle = pieces.is_empty();
             for (tag, piece) in pieces {
                 bytes += piece.get_array_memory_size() as u64;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pluvio_lake::{LakeOptions, LakeTable};
 use pluvio_query::QueryError;
 
-use super::{READ_BYTES, Worker};
+use super::Worker;
 
 impl Worker {
     async fn open_lake(&self, lake: &str, retention_ms: Option<i64>) -> Result<Arc<LakeTable>, QueryError> {
@@ -34,8 +34,8 @@ impl Worker {
         let mut last_commit_us = self.parts.clock.monotonic_us();
         loop {
             let stopping = self.stopping();
-            let committed = self.parts.committed.notified();
-            let pieces = self.span.read(Some(written), READ_BYTES)?;
+            let committed = self.parts.signals.committed.notified();
+            let pieces = self.pieces(written)?;
             let idle = pieces.is_empty();
             for (tag, rows) in pieces {
                 writer.write(tag.cast_signed(), &rows)?;

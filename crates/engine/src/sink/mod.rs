@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use datafusion::arrow::array::RecordBatch;
 use parking_lot::Mutex;
 use pluvio_catalog::{SinkDef, SinkTarget};
 use pluvio_foundation::{Clock, ErrorKind, Metrics};
@@ -18,7 +19,7 @@ use pluvio_keytables::{Span, Store};
 use pluvio_query::{Lakes, QueryError};
 use tokio::sync::Notify;
 
-use crate::graph::changes_name;
+use crate::graph::{Signals, changes_name};
 
 /// Bytes taken from the span at a time.
 const READ_BYTES: u64 = 16 << 20;
@@ -52,8 +53,7 @@ pub struct SinkParts {
     pub lakes: Arc<Lakes>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
-    /// Told after every commit of the graph.
-    pub committed: Arc<Notify>,
+    pub signals: Arc<Signals>,
 }
 
 impl SinkHandle {
@@ -146,10 +146,24 @@ impl Worker {
         self.shared.stop.load(Ordering::Acquire)
     }
 
+    /// Whether rows may still be taken back altogether: the view takes in what it
+    /// begins with.
+    fn catching_up(&self) -> bool {
+        self.parts.signals.catching_up.load(Ordering::Acquire)
+    }
+
     /// Whether the time since the last commit, in monotonic microseconds, is over.
     fn is_due(&self, last_commit_us: u64) -> bool {
         let waited_us = self.parts.clock.monotonic_us().saturating_sub(last_commit_us);
         waited_us >= self.parts.def.commit_interval_ms.saturating_mul(1000)
+    }
+
+    /// The rows of the epochs behind this one, some of them; each epoch's are whole.
+    fn pieces(&self, written: u64) -> Result<Vec<(u64, RecordBatch)>, QueryError> {
+        match self.catching_up() {
+            true => Ok(Vec::new()),
+            false => Ok(self.span.read(Some(written), READ_BYTES)?),
+        }
     }
 
     /// Lets the view forget what is delivered, and tells of it.

@@ -86,6 +86,13 @@ async fn counter_example(queries: &[Query], seed: u64) -> Option<String> {
                 return Some(format!("view{made} is refused: {refusal}\n{sql}"));
             }
             made += 1;
+            if below(8) == 0 {
+                // It may have begun with a part of what the views hold that it reads.
+                let after = disk.crash(&random);
+                platform.stop().await;
+                disk = after;
+                platform = open(&disk, folder.path()).await;
+            }
         }
         for _ in 0..3 {
             events.send(&platform);
