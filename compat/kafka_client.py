@@ -9,6 +9,15 @@ from harness import until
 PARTITION_EOF = -191
 
 
+def patient_producer(address, on_error):
+    """A producer that loses and repeats nothing, and waits minutes for a broker that is killed again and again."""
+    return Producer({
+        "bootstrap.servers": address, "enable.idempotence": True, "acks": "all", "linger.ms": 5, "log_level": 0,
+        "message.timeout.ms": 300_000, "retry.backoff.ms": 50, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 250,
+        "socket.timeout.ms": 10_000, "error_cb": on_error,
+    })
+
+
 class Acknowledged:
     """A producer that keeps the ids whose delivery was confirmed and those that failed."""
 

@@ -13,10 +13,9 @@ import time
 
 import deltalake
 import psycopg
-from confluent_kafka import Producer
 from compare import same_rows
 from harness import Tail, until
-from kafka_client import read_all
+from kafka_client import patient_producer, read_all
 
 EVENTS_PER_SECOND = 4_000
 # At most this many events are under way, so that an event can be late by as many milliseconds of event time.
@@ -67,11 +66,7 @@ class Storm:
         self.failed = {}
         self.fatal = []
         self.under_way = 0
-        self.producer = Producer({
-            "bootstrap.servers": address, "enable.idempotence": True, "acks": "all", "linger.ms": 5,
-            "message.timeout.ms": 300_000, "retry.backoff.ms": 50, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 250,
-            "socket.timeout.ms": 10_000, "log_level": 0, "error_cb": self.on_error,
-        })
+        self.producer = patient_producer(address, self.on_error)
 
     def on_error(self, error):
         if error.fatal():

@@ -12,9 +12,8 @@ import time
 
 import duckdb
 from compare import same_rows
-from confluent_kafka import Producer
 from harness import Tail
-from kafka_client import read_all
+from kafka_client import patient_producer, read_all
 
 EVENTS_PER_SECOND = 600
 UNDER_WAY_MAX = 5_000
@@ -87,11 +86,7 @@ class Sender:
 
     def __init__(self, address):
         self.sent, self.refused, self.under_way, self.fatal = 0, [], 0, []
-        self.producer = Producer({
-            "bootstrap.servers": address, "enable.idempotence": True, "acks": "all", "linger.ms": 5, "log_level": 0,
-            "message.timeout.ms": 300_000, "retry.backoff.ms": 50, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 250,
-            "socket.timeout.ms": 10_000, "error_cb": lambda error: error.fatal() and self.fatal.append(error),
-        })
+        self.producer = patient_producer(address, lambda error: error.fatal() and self.fatal.append(error))
 
     def delivered(self, error, _message):
         self.under_way -= 1

@@ -8,7 +8,7 @@ are in its results: Pluvio's FLUSH returns; Flink, reading up to the newest even
 the statement in Pluvio, and after planning in Flink. For Pluvio they are of the whole process, which is the queue, too,
 and keeps the results in a view that is on the disk; for Flink, of the Java process alone, which discards its results.
 Both processes are new for each query and have run it before it counts: Flink's code is compiled then, and both have
-their memory. Told memory is the process's largest since its start.
+their memory. A run begins when both are quiet. Told memory is the process's largest since its start.
 Prints each run and writes bench/results/nexmark.json with the machine, the commit and every single run.
 """
 
@@ -20,15 +20,19 @@ import re
 import statistics
 import sys
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "queue"), str(ROOT / "compat")]
 import queries  # noqa: E402
+from brokers import cpu_seconds  # noqa: E402
 from engines import STATES, Flink, Pluvio, Refused  # noqa: E402
 from events import Events  # noqa: E402
 from machine import machine, pluvio_binary, pluvio_commit  # noqa: E402
 
+# Longest wait for both processes to do nothing before a run.
+QUIET_SECONDS_MAX = 20
 FLINK_VERSION = re.search(r"<flink.version>(.*)</flink.version>", (HERE / "flink/pom.xml").read_text())[1]
 
 
@@ -72,6 +76,16 @@ def said(turn, query, name, found):
     print(f"{turn} {query:4} {name:7} {text}", flush=True)
 
 
+def wait_for_quiet(pids):
+    """Until the processes do next to nothing, such as compiling or compacting what the run before left."""
+    deadline = time.monotonic() + QUIET_SECONDS_MAX
+    while time.monotonic() < deadline:
+        before = sum(map(cpu_seconds, pids))
+        time.sleep(0.5)
+        if sum(map(cpu_seconds, pids)) - before < 0.03:
+            return
+
+
 def run_query(query, queue, flink, args, expected):
     """All runs of a query, the engines in turn."""
     runs = {name: [] for name in ("pluvio", "flink") if args.only in (name, "both")}
@@ -89,6 +103,7 @@ def run_query(query, queue, flink, args, expected):
             for name, results in runs.items():
                 if results and "error" in results[-1]:
                     continue
+                wait_for_quiet([queue.server.process.pid, *([flink.process.pid] if "flink" in runs else [])])
                 results.append(measured(engines[name], query, expected))
                 said(f"{turn + 1}/{args.runs} ", query, name, results[-1])
     finally:

@@ -13,25 +13,25 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{Field, SchemaRef};
 
 use crate::column::{Column, Refusal, SCALAR_TYPES, column, take_text};
-use crate::decode::{CsvOptions, Decoded, Decoder, OnError};
+use crate::decode::{CsvOptions, OnError};
 use crate::error::FormatError;
 use crate::reason::{quoted, refused};
-use crate::rows::{Rejection, Rows};
+use crate::rows::Rejection;
+use crate::tabular::Reader;
 
 /// See the module.
-pub(crate) struct CsvDecoder {
+pub(crate) struct Lines {
     schema: SchemaRef,
     options: CsvOptions,
     on_error: OnError,
     columns: Vec<Box<dyn Column>>,
-    rows: Rows,
 }
 
-impl CsvDecoder {
-    /// A decoder into this schema.
+impl Lines {
+    /// Empty columns of this schema.
     pub(crate) fn new(
         options: CsvOptions,
-        schema: SchemaRef,
+        schema: &SchemaRef,
         on_error: OnError,
     ) -> Result<Self, FormatError> {
         let marks = [options.delimiter, options.quote];
@@ -50,10 +50,10 @@ impl CsvDecoder {
             })
         };
         let columns = schema.fields().iter().map(of).collect::<Result<_, _>>()?;
-        Ok(Self { schema, options, on_error, columns, rows: Rows::default() })
+        Ok(Self { schema: SchemaRef::clone(schema), options, on_error, columns })
     }
 
-    fn row(&mut self, line: &[u8]) -> Result<(), Rejection> {
+    fn line(&mut self, line: &[u8]) -> Result<(), Rejection> {
         let invalid = |error: std::str::Utf8Error| {
             Rejection::Event(format!("byte {}: not valid UTF-8", error.valid_up_to()))
         };
@@ -76,26 +76,19 @@ impl CsvDecoder {
     }
 }
 
-impl Decoder for CsvDecoder {
-    fn push(&mut self, value: Option<&[u8]>) {
-        let verdict = match value {
-            Some(line) => self.row(line),
-            None => Err(Rejection::Event("no value (a tombstone), expected a line of CSV".to_owned())),
-        };
-        if verdict.is_err() {
-            let row = self.rows.accepted();
+impl Reader for Lines {
+    const EXPECTED: &'static str = "a line of CSV";
+
+    fn read(&mut self, line: &[u8], row: usize) -> Result<(), Rejection> {
+        let read = self.line(line);
+        if read.is_err() {
             self.columns.iter_mut().for_each(|column| column.truncate(row));
         }
-        self.rows.enter(verdict);
+        read
     }
 
-    fn pushed(&self) -> usize {
-        self.rows.pushed()
-    }
-
-    fn finish(&mut self) -> Result<Decoded, FormatError> {
-        let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(|column| column.finish()).collect();
-        self.rows.finish(&self.schema, arrays)
+    fn finish(&mut self) -> Vec<ArrayRef> {
+        self.columns.iter_mut().map(|column| column.finish()).collect()
     }
 }
 
@@ -196,10 +189,21 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::decode::Decoder;
+    use crate::tabular::Tabular;
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{DataType, Float64Type, Int32Type, Schema, TimeUnit, TimestampMicrosecondType};
 
-    fn flights(on_error: OnError) -> CsvDecoder {
+    fn lines(
+        options: CsvOptions,
+        schema: SchemaRef,
+        on_error: OnError,
+    ) -> Result<Tabular<Lines>, FormatError> {
+        let lines = Lines::new(options, &schema, on_error)?;
+        Ok(Tabular::new(schema, lines))
+    }
+
+    fn flights(on_error: OnError) -> Tabular<Lines> {
         let schema = Schema::new(vec![
             Field::new("carrier", DataType::Utf8, true),
             Field::new("delay", DataType::Int32, true),
@@ -207,7 +211,7 @@ mod tests {
             Field::new("hour", DataType::Timestamp(TimeUnit::Microsecond, None), true),
             Field::new("late", DataType::Boolean, true),
         ]);
-        CsvDecoder::new(CsvOptions::default(), Arc::new(schema), on_error).unwrap()
+        lines(CsvOptions::default(), Arc::new(schema), on_error).unwrap()
     }
 
     #[test]
@@ -276,11 +280,11 @@ mod tests {
         let schema = Arc::new(Schema::empty());
         for (delimiter, quote) in [(b'"', b'"'), (b'\n', b'"'), (0xff, b'"')] {
             let options = CsvOptions { delimiter, quote, ..CsvOptions::default() };
-            assert!(CsvDecoder::new(options, Arc::clone(&schema), OnError::Null).is_err());
+            assert!(lines(options, Arc::clone(&schema), OnError::Null).is_err());
         }
         let list = DataType::new_list(DataType::Int8, true);
         let schema = Arc::new(Schema::new(vec![Field::new("tags", list, true)]));
-        let error = CsvDecoder::new(CsvOptions::default(), schema, OnError::Null).err().unwrap();
+        let error = lines(CsvOptions::default(), schema, OnError::Null).err().unwrap();
         assert!(
             error.to_string().starts_with("column `tags` has type List(Int8), which format csv cannot fill"),
             "{error}"

@@ -9,6 +9,7 @@ use crate::error::FormatError;
 use crate::event::{EventDecoder, EventOptions, RowContext};
 use crate::json::JsonOptions;
 use crate::protobuf::{self, ProtobufOptions};
+use crate::tabular::Tabular;
 use crate::{csv, json, raw};
 
 /// How the value of an event is written.
@@ -124,12 +125,27 @@ pub fn decoder(
     on_error: OnError,
 ) -> Result<Box<dyn Decoder>, FormatError> {
     Ok(match format {
-        Format::Json => Box::new(json::JsonDecoder::new(JsonOptions::default(), schema, on_error)?),
-        Format::JsonWith(options) => Box::new(json::JsonDecoder::new(*options, schema, on_error)?),
+        Format::Json => {
+            let documents = json::Documents::new(JsonOptions::default(), &schema, on_error)?;
+            Box::new(Tabular::new(schema, documents))
+        }
+        Format::JsonWith(options) => {
+            let documents = json::Documents::new(*options, &schema, on_error)?;
+            Box::new(Tabular::new(schema, documents))
+        }
+        Format::Csv(options) => {
+            let lines = csv::Lines::new(options.clone(), &schema, on_error)?;
+            Box::new(Tabular::new(schema, lines))
+        }
+        Format::Avro(options) => {
+            let records = avro::Records::new(options, &schema, on_error)?;
+            Box::new(Tabular::new(schema, records))
+        }
+        Format::Protobuf(options) => {
+            let messages = protobuf::Messages::new(options, &schema, on_error)?;
+            Box::new(Tabular::new(schema, messages))
+        }
         Format::Debezium(options) => Box::new(debezium::DebeziumDecoder::new(options, schema, on_error)?),
-        Format::Csv(options) => Box::new(csv::CsvDecoder::new(options.clone(), schema, on_error)?),
-        Format::Avro(options) => Box::new(avro::AvroDecoder::new(options, schema, on_error)?),
-        Format::Protobuf(options) => Box::new(protobuf::ProtobufDecoder::new(options, schema, on_error)?),
         Format::Raw => Box::new(raw::RawDecoder::new(schema)?),
     })
 }

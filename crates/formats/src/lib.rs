@@ -32,6 +32,7 @@ mod protobuf;
 mod raw;
 mod reason;
 mod rows;
+mod tabular;
 mod time;
 
 pub use avro::AvroOptions;

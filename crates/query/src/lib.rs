@@ -22,6 +22,7 @@ mod plan;
 mod platform;
 mod ports;
 mod produce;
+pub mod rows;
 mod script;
 mod session;
 pub mod sessions;

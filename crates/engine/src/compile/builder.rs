@@ -18,10 +18,10 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::scalar::ScalarValue;
 use pluvio_query::QueryError;
+use pluvio_query::rows::loose;
 use pluvio_query::tables::{AppendProvider, KeyedProvider, StreamProvider};
 
 use super::expressions::{check_lasting, physical, without_casts};
-use super::join::loose;
 use super::origin::{Edge, Origin, origin_of};
 use super::plan::{ChangelogPlan, HoldPlan, Node, Operator, Read, Step, Unnest};
 use super::{aggregate, join, lookup, over};

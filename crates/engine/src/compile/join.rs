@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::logical_expr::{Join, LogicalPlan};
 use datafusion::physical_expr::PhysicalExpr;
 use pluvio_query::QueryError;
+use pluvio_query::rows::loose;
 
 use super::builder::{Builder, Built, Identity};
 use super::expiry::{SideExpiry, expiries};
@@ -209,10 +210,4 @@ fn both(left: &Built, right: &Built) -> Option<Identity> {
     let width = left.schema.fields().len();
     let right = visible(right)?.now.into_iter().map(|place| place + width);
     Some(Identity::at(visible(left)?.now.into_iter().chain(right).collect()))
-}
-
-/// The schema with every column nullable.
-pub fn loose(schema: &SchemaRef) -> SchemaRef {
-    let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -28,7 +28,7 @@ use pluvio_catalog::{Catalog, Definition};
 use pluvio_query::{QueryError, ViewShape, ViewTerms};
 
 pub use aggregate::{Additive, AggregatePlan, Emission, Function, Upkeep};
-pub use join::{Half, JoinPlan, JoinSide, loose};
+pub use join::{Half, JoinPlan, JoinSide};
 pub use lookup::{Lookup, LookupJoin};
 pub use origin::{Edge, Window, WindowClock};
 pub use over::{OverPlan, RankFunction, RankKind};

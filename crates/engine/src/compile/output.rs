@@ -3,11 +3,11 @@
 use datafusion::arrow::datatypes::{DataType, Field};
 use pluvio_catalog::{Column, ViewKind};
 use pluvio_query::QueryError;
+use pluvio_query::rows::loose;
 use pluvio_query::tables::{COPIES, ROW};
 
 use super::Emission;
 use super::builder::{Builder, Built, Identity, storable};
-use super::join::loose;
 use super::origin::{Origin, Window};
 use super::plan::{HoldPlan, How, Node, Operator, Output, Step, ViewPlan};
 

@@ -14,11 +14,11 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::window::WindowExpr;
 use datafusion::physical_planner::create_window_expr;
 use pluvio_query::QueryError;
+use pluvio_query::rows::loose;
 use pluvio_query::sessions::SessionEdge;
 
 use super::builder::{Builder, Built, Identity};
 use super::expressions::physical;
-use super::join::loose;
 use super::key::Key;
 use super::origin::{Origin, Window, window_of};
 use super::plan::Operator;

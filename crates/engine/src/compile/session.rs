@@ -8,12 +8,12 @@ use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::cast;
 use pluvio_query::QueryError;
+use pluvio_query::rows::loose;
 use pluvio_query::sessions::SessionEdge;
 use pluvio_query::windows::TIME_TYPE;
 
 use super::builder::{Builder, Built};
 use super::expressions::physical;
-use super::join::loose;
 use super::key::Key;
 use super::origin::{Edge, Origin, WindowClock, origin_of};
 use super::plan::Operator;

@@ -1,9 +1,9 @@
 //! How long rows stay that only come: `ttl`.
 
 use datafusion::arrow::datatypes::SchemaRef;
+use pluvio_query::rows::loose;
 
 use super::builder::{Builder, Built};
-use super::join::loose;
 use super::origin::{Edge, Origin, WindowClock};
 use super::plan::Operator;
 

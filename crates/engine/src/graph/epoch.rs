@@ -128,12 +128,7 @@ impl Pipeline {
             newcomers,
             catching_up,
             dead_letters: letters,
-            max_drift_us: spec
-                .views
-                .iter()
-                .filter_map(|view| view.max_drift_ms)
-                .min()
-                .map(|ms| ms.saturating_mul(1000)),
+            max_drift_us: max_drift_us(spec),
         })
     }
 
@@ -158,16 +153,18 @@ impl Pipeline {
         self.intakes.iter().map(|intake| intake.waiting(&self.sources)).sum()
     }
 
-    /// Of a view, the events that its topics hold and those that it has not read;
-    /// with them the rows of views that it begins with.
+    /// Of a view, the events that its topics hold and those that it has not read; or,
+    /// while it takes in rows of others, those.
     pub fn distance(&self, view: usize) -> (u64, u64) {
         // A view on views is where the first of these is.
         let of_view = |intake: &&Intake| {
             intake.views.contains(&view) || self.views[view].reads.iter().all(|read| !read.is_stream)
         };
         let mine = self.intakes.iter().filter(of_view).filter(|i| self.streams[view].contains(&i.stream));
-        let rows = self.catching_up.as_ref().filter(|rows| rows.has(view)).map(CatchUp::distance);
-        mine.fold(rows.unwrap_or_default(), |(held, left), intake| {
+        if let Some(rows) = self.catching_up.as_ref().filter(|rows| rows.has(view)) {
+            return rows.distance();
+        }
+        mine.fold((0, 0), |(held, left), intake| {
             let source = &self.sources[intake.stream];
             (held + source.held(), left + source.lag(&intake.record.cut))
         })
@@ -238,10 +235,11 @@ impl Pipeline {
         let mut rows = 0;
         for (i, view) in self.views.iter().enumerate() {
             records[i].epoch = number;
-            records[i].catching_up =
-                self.catching_up.as_ref().is_some_and(|rows| rows.has(i) && !rows.is_last());
-            if self.catching_up.as_ref().is_some_and(|rows| !rows.has(i)) {
-                continue;
+            if let Some(rows) = &self.catching_up {
+                if !rows.has(i) {
+                    continue;
+                }
+                records[i].catching_up = !rows.is_last();
             }
             let mut epoch = self.at(i, self.watermark_us(i, &watermarks), instant_us, number);
             self.catch_up(i, &mut epoch, &mut taking.outputs)?;
@@ -401,6 +399,13 @@ impl Pipeline {
         commit.append(&self.dead_letters, epoch, dead_letter_rows(letters, now_us, &streams)?);
         Ok(letters.len() as u64)
     }
+}
+
+/// How far the event time of one stream may be ahead of another's: the least that a
+/// view allows.
+fn max_drift_us(spec: &GraphSpec) -> Option<i64> {
+    let allowed_ms = spec.views.iter().filter_map(|view| view.max_drift_ms).min();
+    allowed_ms.map(|ms| ms.saturating_mul(1000))
 }
 
 /// How far behind the watermark each view closes windows: what it allows itself, and

@@ -102,7 +102,8 @@ impl Shared {
 pub struct Position {
     /// The last epoch.
     pub epoch: u64,
-    /// For each stream, what all views have read of it.
+    /// For each stream, what all views have read of it; nothing while one takes in
+    /// the rows of others.
     pub cuts: Vec<Vec<i64>>,
     /// For each view, what it remembers.
     pub records: Vec<ViewRecord>,
@@ -479,7 +480,11 @@ impl Runner {
 
 fn position(pipeline: &Pipeline) -> Position {
     let rear = |stream| intake::rear(&pipeline.intakes, stream).unwrap_or_default();
-    let cuts = (0..pipeline.sources.len()).map(rear).collect();
+    // A view that lacks rows of others lacks every event.
+    let cuts = match pipeline.catching_up {
+        Some(_) => Vec::new(),
+        None => (0..pipeline.sources.len()).map(rear).collect(),
+    };
     Position { epoch: pipeline.epoch, cuts, records: pipeline.records.clone() }
 }
 

@@ -14,12 +14,13 @@ use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use pluvio_keytables::{Commit, KeyTable, Store, fingerprints};
 use pluvio_query::QueryError;
+use pluvio_query::rows::loose;
 use pluvio_query::tables::{COPIES, ROW};
 
 use super::Epoch;
 use super::delta::{Delta, batch_of, consolidate, gather, gather_as, take_rows};
 use super::keys::number;
-use crate::compile::{ChangelogPlan, loose};
+use crate::compile::ChangelogPlan;
 
 /// The rows that are there.
 pub struct ChangelogState {

@@ -2,15 +2,15 @@
 //! taken back, more for several.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array,
 };
 use datafusion::arrow::compute::{concat, concat_batches, filter_record_batch, take};
 use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
 use pluvio_keytables::fingerprints;
 use pluvio_query::QueryError;
+pub use pluvio_query::rows::{batch_of, copies, never_there, take_rows};
 
 /// Some changes.
 #[derive(Debug, Clone)]
@@ -93,18 +93,6 @@ impl Delta {
 fn take_weights(weights: &Int64Array, places: &UInt32Array) -> Result<Int64Array, QueryError> {
     let taken = take(weights, places, None)?;
     Ok(taken.as_primitive::<Int64Type>().clone())
-}
-
-/// A batch of columns, which may be none.
-pub fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, QueryError> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
-}
-
-/// The rows at these places.
-pub fn take_rows(rows: &RecordBatch, places: &UInt32Array) -> Result<RecordBatch, QueryError> {
-    let columns = rows.columns().iter().map(|column| take(column, places, None));
-    batch_of(&rows.schema(), columns.collect::<Result<_, _>>()?, places.len())
 }
 
 /// All changes as one; `None` if there are none.
@@ -191,27 +179,6 @@ pub fn sum(delta: Delta) -> Result<Delta, QueryError> {
     let places: UInt32Array = kept.iter().map(|(row, _)| *row).collect();
     let weights = kept.iter().map(|(_, weight)| *weight).collect();
     Ok(Delta { rows: take_rows(&delta.rows, &places)?, weights: Some(weights) })
-}
-
-/// The places of a batch's rows, each as often as its weight says.
-///
-/// # Errors
-/// A negative weight: a row was taken back that was never there.
-pub fn copies(weights: &Int64Array) -> Result<UInt32Array, QueryError> {
-    let mut places = Vec::with_capacity(weights.len());
-    for (row, weight) in (0_u32..).zip(weights.values()) {
-        let times = usize::try_from(*weight).map_err(|_| never_there())?;
-        places.extend(std::iter::repeat_n(row, times));
-    }
-    Ok(places.into())
-}
-
-/// A row was taken back that was never there.
-pub fn never_there() -> QueryError {
-    QueryError::new(
-        pluvio_foundation::ErrorKind::Internal,
-        "a row was taken back that was never there: please report the view's query".to_owned(),
-    )
 }
 
 /// Arrays one after the other.

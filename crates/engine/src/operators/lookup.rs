@@ -7,10 +7,11 @@ use datafusion::arrow::compute::kernels::zip::zip;
 use datafusion::arrow::compute::{and, not};
 use pluvio_keytables::KeyTable;
 use pluvio_query::QueryError;
+use pluvio_query::rows::loose;
 
 use super::delta::batch_of;
 use super::truth;
-use crate::compile::{Lookup, LookupJoin, loose};
+use crate::compile::{Lookup, LookupJoin};
 
 /// A lookup and its table.
 pub struct LookupRunner {

@@ -10,12 +10,13 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::NullHandling;
 use datafusion::physical_expr::PhysicalExpr;
 use pluvio_keytables::{KeyTable, Store};
+use pluvio_query::rows::loose;
 use pluvio_query::{QueryError, isolate};
 
 use super::delta::Delta;
 use super::lookup::LookupRunner;
 use super::{Epoch, truth};
-use crate::compile::{LookupJoin, Step, Unnest, loose};
+use crate::compile::{LookupJoin, Step, Unnest};
 
 /// A chain of steps with its tables at hand.
 pub struct StepRunner {

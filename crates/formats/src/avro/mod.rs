@@ -23,13 +23,15 @@ mod schema;
 
 use std::collections::{BTreeMap, HashMap};
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 
 use crate::column::{Columns, Object, TYPED_TYPES, typed_column};
-use crate::decode::{Decoded, Decoder, OnError};
+use crate::decode::OnError;
 use crate::error::FormatError;
 use crate::framing::{Framing, HEADER_BYTES, no_schema_id, split_schema_id};
-use crate::rows::{Rejection, Rows};
+use crate::rows::Rejection;
+use crate::tabular;
 use input::Input;
 use plan::{RecordPlan, plan};
 use read::{Reader, Reject};
@@ -54,22 +56,20 @@ struct Writer {
 }
 
 /// See the module.
-pub(crate) struct AvroDecoder {
-    schema: SchemaRef,
+pub(crate) struct Records {
     on_error: OnError,
     framing: Framing,
     /// For records without an id, and for ids that are not in `writers`.
     default: Option<Writer>,
     writers: HashMap<u32, Writer>,
     root: Object<()>,
-    rows: Rows,
 }
 
-impl AvroDecoder {
-    /// A decoder into this schema.
+impl Records {
+    /// Empty columns of this schema.
     pub(crate) fn new(
         options: &AvroOptions,
-        schema: SchemaRef,
+        schema: &SchemaRef,
         on_error: OnError,
     ) -> Result<Self, FormatError> {
         let columns = Columns { format: "format avro", supported: TYPED_TYPES, scalar: &typed_column };
@@ -91,10 +91,14 @@ impl AvroDecoder {
             false => Some(writer(&options.schema)?),
         };
         let framing = options.framing;
-        Ok(Self { schema, on_error, framing, default, writers, root, rows: Rows::default() })
+        Ok(Self { on_error, framing, default, writers, root })
     }
+}
 
-    fn row(&mut self, value: &[u8]) -> Result<(), Rejection> {
+impl tabular::Reader for Records {
+    const EXPECTED: &'static str = "an Avro record";
+
+    fn read(&mut self, value: &[u8], row: usize) -> Result<(), Rejection> {
         let (id, record) = match self.framing {
             Framing::Plain => (None, value),
             Framing::Confluent => {
@@ -114,7 +118,7 @@ impl AvroDecoder {
             .record(&writer.plan, &mut self.root, &mut input)
             .and_then(|()| input.expect_end().map_err(Reject::from));
         let Err(reject) = outcome else { return Ok(()) };
-        self.root.truncate(self.rows.accepted());
+        self.root.truncate(row);
         Err(match (reject.verdict(|malformed| malformed.reason()), id) {
             (Rejection::Event(reason), Some(id)) => {
                 Rejection::Event(format!("schema id {id} (record from byte {HEADER_BYTES} on): {reason}"))
@@ -122,23 +126,8 @@ impl AvroDecoder {
             (rejection, _) => rejection,
         })
     }
-}
 
-impl Decoder for AvroDecoder {
-    fn push(&mut self, value: Option<&[u8]>) {
-        let verdict = match value {
-            Some(value) => self.row(value),
-            None => Err(Rejection::Event("no value (a tombstone), expected an Avro record".to_owned())),
-        };
-        self.rows.enter(verdict);
-    }
-
-    fn pushed(&self) -> usize {
-        self.rows.pushed()
-    }
-
-    fn finish(&mut self) -> Result<Decoded, FormatError> {
-        let columns = self.root.finish();
-        self.rows.finish(&self.schema, columns)
+    fn finish(&mut self) -> Vec<ArrayRef> {
+        self.root.finish()
     }
 }

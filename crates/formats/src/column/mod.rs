@@ -1,6 +1,7 @@
 //! Columns in the making: each takes the scalars that fit its type, can take
 //! back its last rows, and becomes an Arrow array.
 
+mod fixed;
 mod numeric;
 mod temporal;
 mod text;
@@ -15,6 +16,7 @@ use arrow::datatypes::{
 use std::sync::Arc;
 
 use crate::number::Number;
+use fixed::Fixed;
 pub use temporal::EpochUnit;
 pub(crate) use text::BinaryColumn;
 pub(crate) use tree::{Columns, ListNode, MapNode, Node, Object, Slot};
@@ -90,27 +92,27 @@ pub(crate) fn column(data_type: &DataType) -> Option<Box<dyn Column>> {
 
 /// The same; bare numbers in TIMESTAMP columns count `epoch` units.
 pub(crate) fn column_of(data_type: &DataType, epoch: EpochUnit) -> Option<Box<dyn Column>> {
-    use numeric::{DecimalColumn, FloatColumn, IntegerColumn};
+    use numeric::{Decimal, Floating, Integer};
     Some(match data_type {
         DataType::Boolean => Box::new(BooleanColumn::default()),
-        DataType::Int8 => Box::new(IntegerColumn::<Int8Type>::default()),
-        DataType::Int16 => Box::new(IntegerColumn::<Int16Type>::default()),
-        DataType::Int32 => Box::new(IntegerColumn::<Int32Type>::default()),
-        DataType::Int64 => Box::new(IntegerColumn::<Int64Type>::default()),
-        DataType::UInt8 => Box::new(IntegerColumn::<UInt8Type>::default()),
-        DataType::UInt16 => Box::new(IntegerColumn::<UInt16Type>::default()),
-        DataType::UInt32 => Box::new(IntegerColumn::<UInt32Type>::default()),
-        DataType::UInt64 => Box::new(IntegerColumn::<UInt64Type>::default()),
-        DataType::Float32 => Box::new(FloatColumn::<Float32Type>::default()),
-        DataType::Float64 => Box::new(FloatColumn::<Float64Type>::default()),
+        DataType::Int8 => Box::new(Fixed::new(Integer::<Int8Type>::default())),
+        DataType::Int16 => Box::new(Fixed::new(Integer::<Int16Type>::default())),
+        DataType::Int32 => Box::new(Fixed::new(Integer::<Int32Type>::default())),
+        DataType::Int64 => Box::new(Fixed::new(Integer::<Int64Type>::default())),
+        DataType::UInt8 => Box::new(Fixed::new(Integer::<UInt8Type>::default())),
+        DataType::UInt16 => Box::new(Fixed::new(Integer::<UInt16Type>::default())),
+        DataType::UInt32 => Box::new(Fixed::new(Integer::<UInt32Type>::default())),
+        DataType::UInt64 => Box::new(Fixed::new(Integer::<UInt64Type>::default())),
+        DataType::Float32 => Box::new(Fixed::new(Floating::<Float32Type>::default())),
+        DataType::Float64 => Box::new(Fixed::new(Floating::<Float64Type>::default())),
         DataType::Decimal128(precision, scale) if *scale >= 0 => {
-            Box::new(DecimalColumn::new(*precision, *scale))
+            Box::new(Fixed::new(Decimal::new(*precision, *scale)))
         }
         DataType::Utf8 => Box::new(text::TextColumn::default()),
-        DataType::Date32 => Box::new(temporal::DateColumn::default()),
-        DataType::Time64(TimeUnit::Microsecond) => Box::new(temporal::TimeColumn::default()),
+        DataType::Date32 => Box::new(Fixed::new(temporal::Date)),
+        DataType::Time64(TimeUnit::Microsecond) => Box::new(Fixed::new(temporal::Time)),
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            Box::new(temporal::TimestampColumn::new(zone.clone(), epoch))
+            Box::new(Fixed::new(temporal::Timestamp::new(zone.clone(), epoch)))
         }
         _ => return None,
     })
@@ -161,43 +163,6 @@ pub(crate) fn sql_name(data_type: &DataType) -> String {
         other => return other.to_string(),
     };
     name.to_owned()
-}
-
-/// Values of one fixed width, some of them NULL.
-#[derive(Debug)]
-struct Values<T> {
-    values: Vec<T>,
-    nulls: NullBufferBuilder,
-}
-
-impl<T> Default for Values<T> {
-    fn default() -> Self {
-        Self { values: Vec::new(), nulls: NullBufferBuilder::new(0) }
-    }
-}
-
-impl<T: Copy + Default> Values<T> {
-    #[inline]
-    fn push(&mut self, value: T) {
-        self.values.push(value);
-        self.nulls.append_non_null();
-    }
-
-    fn null(&mut self) {
-        self.values.push(T::default());
-        self.nulls.append_null();
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.values.truncate(len);
-        self.nulls.truncate(len);
-    }
-
-    /// The values and their nulls; leaves room for as many.
-    fn take(&mut self) -> (Vec<T>, Option<arrow::buffer::NullBuffer>) {
-        let next = Vec::with_capacity(self.values.len());
-        (std::mem::replace(&mut self.values, next), self.nulls.finish())
-    }
 }
 
 /// BOOLEAN.

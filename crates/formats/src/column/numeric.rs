@@ -1,73 +1,57 @@
 //! Columns of numbers: integers, floats, decimals.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ArrowPrimitiveType, Decimal128Array, PrimitiveArray};
-use arrow::datatypes::{Float32Type, Float64Type};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
 
-use super::{Column, Refusal, Value, Values};
+use super::fixed::Kind;
+use super::{Refusal, Value};
 use crate::number::{Number, Scaled, rescaled};
 
 /// TINYINT to BIGINT, signed or not. Takes a number whose value is whole,
 /// however it is written (`5`, `5.0`, `5e0`).
-pub(super) struct IntegerColumn<T: ArrowPrimitiveType> {
-    values: Values<T::Native>,
-}
+pub(super) struct Integer<T>(PhantomData<fn() -> T>);
 
-impl<T: ArrowPrimitiveType> Default for IntegerColumn<T> {
+impl<T> Default for Integer<T> {
     fn default() -> Self {
-        Self { values: Values::default() }
+        Self(PhantomData)
     }
 }
 
-impl<T: ArrowPrimitiveType<Native: TryFrom<i128>>> IntegerColumn<T> {
+impl<T: ArrowPrimitiveType<Native: TryFrom<i128>>> Kind for Integer<T> {
+    type Native = T::Native;
+
     #[inline]
-    fn integer(&mut self, value: i128) -> Result<(), Refusal> {
-        self.values.push(T::Native::try_from(value).map_err(|_| Refusal::Range)?);
-        Ok(())
-    }
-}
-
-impl<T: ArrowPrimitiveType<Native: TryFrom<i128>>> Column for IntegerColumn<T> {
-    fn len(&self) -> usize {
-        self.values.values.len()
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.values.truncate(len);
-    }
-
-    fn null(&mut self) {
-        self.values.null();
-    }
-
-    fn number(&mut self, value: &Number<'_>) -> Result<(), Refusal> {
-        let scaled = value.scaled(0).ok_or(Refusal::Range)?;
-        if scaled.rounded {
-            return Err(Refusal::Type);
+    fn number(&self, number: &Number<'_>) -> Result<T::Native, Refusal> {
+        let scaled = number.scaled(0).ok_or(Refusal::Range)?;
+        match scaled.rounded {
+            true => Err(Refusal::Type),
+            false => T::Native::try_from(scaled.value).map_err(|_| Refusal::Range),
         }
-        self.integer(scaled.value)
     }
 
-    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
-        match value {
-            Value::Integer(value) => self.integer(value),
-            Value::Symbol { number, .. } => self.integer(number.into()),
-            Value::Date(days) => self.integer(days.into()),
-            Value::Time { raw, .. } | Value::Instant { raw, .. } => self.integer(raw.into()),
-            Value::Float(value) if value.fract() == 0.0 => self.integer(value as i128),
+    fn value(&self, value: Value<'_>) -> Result<T::Native, Refusal> {
+        let whole: i128 = match value {
+            Value::Integer(value) => value,
+            Value::Symbol { number, .. } => number.into(),
+            Value::Date(days) => days.into(),
+            Value::Time { raw, .. } | Value::Instant { raw, .. } => raw.into(),
+            Value::Float(value) if value.fract() == 0.0 => value as i128,
             Value::Decimal { unscaled, scale } => match rescaled(unscaled, scale, 0) {
-                Some(Scaled { value, rounded: false }) => self.integer(value),
-                Some(_) => Err(Refusal::Type),
-                None => Err(Refusal::Range),
+                Some(Scaled { value, rounded: false }) => value,
+                Some(_) => return Err(Refusal::Type),
+                None => return Err(Refusal::Range),
             },
-            Value::Huge => Err(Refusal::Range),
-            _ => Err(Refusal::Type),
-        }
+            Value::Huge => return Err(Refusal::Range),
+            _ => return Err(Refusal::Type),
+        };
+        T::Native::try_from(whole).map_err(|_| Refusal::Range)
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        let (values, nulls) = self.values.take();
+    fn array(&self, values: Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
         Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
     }
 }
@@ -104,35 +88,23 @@ impl Float for Float64Type {
 }
 
 /// REAL and DOUBLE. Takes every number, as the nearest value.
-pub(super) struct FloatColumn<T: Float> {
-    values: Values<T::Native>,
-}
+pub(super) struct Floating<T>(PhantomData<fn() -> T>);
 
-impl<T: Float> Default for FloatColumn<T> {
+impl<T> Default for Floating<T> {
     fn default() -> Self {
-        Self { values: Values::default() }
+        Self(PhantomData)
     }
 }
 
-impl<T: Float> Column for FloatColumn<T> {
-    fn len(&self) -> usize {
-        self.values.values.len()
+impl<T: Float> Kind for Floating<T> {
+    type Native = T::Native;
+
+    #[inline]
+    fn number(&self, number: &Number<'_>) -> Result<T::Native, Refusal> {
+        T::of(number).ok_or(Refusal::Range)
     }
 
-    fn truncate(&mut self, len: usize) {
-        self.values.truncate(len);
-    }
-
-    fn null(&mut self) {
-        self.values.null();
-    }
-
-    fn number(&mut self, value: &Number<'_>) -> Result<(), Refusal> {
-        self.values.push(T::of(value).ok_or(Refusal::Range)?);
-        Ok(())
-    }
-
-    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+    fn value(&self, value: Value<'_>) -> Result<T::Native, Refusal> {
         let value = match value {
             Value::Float(value) => value,
             Value::Integer(value) => value as f64,
@@ -140,85 +112,68 @@ impl<T: Float> Column for FloatColumn<T> {
             Value::Huge => return Err(Refusal::Range),
             _ => return Err(Refusal::Type),
         };
-        self.values.push(T::of_f64(value).ok_or(Refusal::Range)?);
-        Ok(())
+        T::of_f64(value).ok_or(Refusal::Range)
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        let (values, nulls) = self.values.take();
+    fn array(&self, values: Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
         Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
     }
 }
 
 /// DECIMAL(precision, scale). Takes every number, rounded half away from zero
 /// to the scale as an SQL assignment does.
-pub(super) struct DecimalColumn {
-    values: Values<i128>,
+pub(super) struct Decimal {
     precision: u8,
     scale: i8,
     /// The first value with too many digits.
     limit: i128,
 }
 
-impl DecimalColumn {
-    /// An empty column. A valid Arrow precision is at most 38.
+impl Decimal {
+    /// A valid Arrow precision is at most 38.
     pub(super) fn new(precision: u8, scale: i8) -> Self {
-        Self { values: Values::default(), precision, scale, limit: 10_i128.saturating_pow(precision.into()) }
+        Self { precision, scale, limit: 10_i128.saturating_pow(precision.into()) }
     }
-}
 
-impl DecimalColumn {
-    fn unscaled(&mut self, scaled: Option<Scaled>) -> Result<(), Refusal> {
+    fn unscaled(&self, scaled: Option<Scaled>) -> Result<i128, Refusal> {
         let value = scaled.ok_or(Refusal::Range)?.value;
-        if value.unsigned_abs() >= self.limit.unsigned_abs() {
-            return Err(Refusal::Range);
+        match value.unsigned_abs() < self.limit.unsigned_abs() {
+            true => Ok(value),
+            false => Err(Refusal::Range),
         }
-        self.values.push(value);
-        Ok(())
     }
 }
 
-impl Column for DecimalColumn {
-    fn len(&self) -> usize {
-        self.values.values.len()
+impl Kind for Decimal {
+    type Native = i128;
+
+    fn number(&self, number: &Number<'_>) -> Result<i128, Refusal> {
+        self.unscaled(number.scaled(self.scale.into()))
     }
 
-    fn truncate(&mut self, len: usize) {
-        self.values.truncate(len);
-    }
-
-    fn null(&mut self) {
-        self.values.null();
-    }
-
-    fn number(&mut self, value: &Number<'_>) -> Result<(), Refusal> {
-        self.unscaled(value.scaled(self.scale.into()))
-    }
-
-    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+    fn value(&self, value: Value<'_>) -> Result<i128, Refusal> {
         match value {
             Value::Decimal { unscaled, scale } => self.unscaled(rescaled(unscaled, scale, self.scale.into())),
             Value::Integer(value) => self.unscaled(rescaled(value, 0, self.scale.into())),
             Value::Float(value) if value.is_finite() => {
                 let text = value.to_string();
-                let number = Number::lenient(&text).ok_or(Refusal::Type)?;
-                self.unscaled(number.scaled(self.scale.into()))
+                self.number(&Number::lenient(&text).ok_or(Refusal::Type)?)
             }
             Value::Huge => Err(Refusal::Range),
             _ => Err(Refusal::Type),
         }
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        let (values, nulls) = self.values.take();
+    fn array(&self, values: Vec<i128>, nulls: Option<NullBuffer>) -> ArrayRef {
         let array = Decimal128Array::new(values.into(), nulls);
-        let data_type = arrow::datatypes::DataType::Decimal128(self.precision, self.scale);
-        Arc::new(array.with_data_type(data_type))
+        Arc::new(array.with_data_type(DataType::Decimal128(self.precision, self.scale)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Column;
+    use super::super::fixed::Fixed;
     use super::*;
     use arrow::array::AsArray;
     use arrow::datatypes::{Decimal128Type, Int8Type, UInt64Type};
@@ -231,7 +186,7 @@ mod tests {
 
     #[test]
     fn integers_keep_their_range_and_refuse_fractions() {
-        let mut column = IntegerColumn::<Int8Type>::default();
+        let mut column = Fixed::new(Integer::<Int8Type>::default());
         for text in ["-128", "127", "5.0", "1e2", "-0"] {
             push(&mut column, text).unwrap();
         }
@@ -242,7 +197,7 @@ mod tests {
         assert_eq!(column.text("5"), Err(Refusal::Type));
         assert_eq!(column.finish().as_primitive::<Int8Type>().values(), &[-128, 127, 5, 100, 0]);
 
-        let mut column = IntegerColumn::<UInt64Type>::default();
+        let mut column = Fixed::new(Integer::<UInt64Type>::default());
         push(&mut column, "18446744073709551615").unwrap();
         assert_eq!(push(&mut column, "18446744073709551616"), Err(Refusal::Range));
         assert_eq!(push(&mut column, "-1"), Err(Refusal::Range));
@@ -251,7 +206,7 @@ mod tests {
 
     #[test]
     fn decimals_round_and_keep_their_precision() {
-        let mut column = DecimalColumn::new(4, 2);
+        let mut column = Fixed::new(Decimal::new(4, 2));
         for text in ["12.34", "-12.345", "99.99", "5"] {
             push(&mut column, text).unwrap();
         }

@@ -3,90 +3,56 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Date32Array, Time64MicrosecondArray, TimestampMicrosecondArray};
+use arrow::buffer::NullBuffer;
 
-use super::{Column, Refusal, Value, Values};
+use super::fixed::Kind;
+use super::{Refusal, Value};
 use crate::number::{Number, rescaled};
 use crate::time::{DAY_US, TIMESTAMP_US_MAX, TIMESTAMP_US_MIN, parse_date, parse_time, parse_timestamp};
 
 /// DATE. Takes a text `YYYY-MM-DD`.
-#[derive(Default)]
-pub(super) struct DateColumn {
-    values: Values<i32>,
-}
+pub(super) struct Date;
 
-impl Column for DateColumn {
-    fn len(&self) -> usize {
-        self.values.values.len()
+impl Kind for Date {
+    type Native = i32;
+
+    fn text(&self, text: &str) -> Result<i32, Refusal> {
+        parse_date(text).ok_or(Refusal::Type)
     }
 
-    fn truncate(&mut self, len: usize) {
-        self.values.truncate(len);
-    }
-
-    fn null(&mut self) {
-        self.values.null();
-    }
-
-    fn text(&mut self, value: &str) -> Result<(), Refusal> {
-        self.values.push(parse_date(value).ok_or(Refusal::Type)?);
-        Ok(())
-    }
-
-    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+    fn value(&self, value: Value<'_>) -> Result<i32, Refusal> {
         match value {
-            Value::Date(days) => {
-                self.values.push(days);
-                Ok(())
-            }
+            Value::Date(days) => Ok(days),
             Value::Text(text) => self.text(text),
             _ => Err(Refusal::Type),
         }
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        let (values, nulls) = self.values.take();
+    fn array(&self, values: Vec<i32>, nulls: Option<NullBuffer>) -> ArrayRef {
         Arc::new(Date32Array::new(values.into(), nulls))
     }
 }
 
 /// TIME in microseconds. Takes a text `HH:MM[:SS[.fraction]]`.
-#[derive(Default)]
-pub(super) struct TimeColumn {
-    values: Values<i64>,
-}
+pub(super) struct Time;
 
-impl Column for TimeColumn {
-    fn len(&self) -> usize {
-        self.values.values.len()
+impl Kind for Time {
+    type Native = i64;
+
+    fn text(&self, text: &str) -> Result<i64, Refusal> {
+        parse_time(text).ok_or(Refusal::Type)
     }
 
-    fn truncate(&mut self, len: usize) {
-        self.values.truncate(len);
-    }
-
-    fn null(&mut self) {
-        self.values.null();
-    }
-
-    fn text(&mut self, value: &str) -> Result<(), Refusal> {
-        self.values.push(parse_time(value).ok_or(Refusal::Type)?);
-        Ok(())
-    }
-
-    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+    fn value(&self, value: Value<'_>) -> Result<i64, Refusal> {
         match value {
-            Value::Time { us: us @ 0..DAY_US, .. } => {
-                self.values.push(us);
-                Ok(())
-            }
+            Value::Time { us: us @ 0..DAY_US, .. } => Ok(us),
             Value::Time { .. } => Err(Refusal::Range),
             Value::Text(text) => self.text(text),
             _ => Err(Refusal::Type),
         }
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        let (values, nulls) = self.values.take();
+    fn array(&self, values: Vec<i64>, nulls: Option<NullBuffer>) -> ArrayRef {
         Arc::new(Time64MicrosecondArray::new(values.into(), nulls))
     }
 }
@@ -119,65 +85,50 @@ impl EpochUnit {
 
 /// TIMESTAMP in microseconds. Takes ISO 8601 text (see [`parse_timestamp`]) and
 /// numbers, which count the column's epoch unit and may have a fraction.
-pub(super) struct TimestampColumn {
-    values: Values<i64>,
+pub(super) struct Timestamp {
     zone: Option<Arc<str>>,
     /// Power of ten from a bare number to microseconds.
     power: i32,
 }
 
-impl TimestampColumn {
-    /// An empty column. The time zone only names how to show the instants.
+impl Timestamp {
+    /// The time zone only names how to show the instants.
     pub(super) fn new(zone: Option<Arc<str>>, epoch: EpochUnit) -> Self {
-        Self { values: Values::default(), zone, power: epoch.power() }
-    }
-
-    fn instant(&mut self, us: i128) -> Result<(), Refusal> {
-        match i64::try_from(us) {
-            Ok(us @ TIMESTAMP_US_MIN..=TIMESTAMP_US_MAX) => {
-                self.values.push(us);
-                Ok(())
-            }
-            _ => Err(Refusal::Range),
-        }
+        Self { zone, power: epoch.power() }
     }
 }
 
-impl Column for TimestampColumn {
-    fn len(&self) -> usize {
-        self.values.values.len()
+/// An instant within the type's range.
+#[inline]
+fn instant(us: i128) -> Result<i64, Refusal> {
+    match i64::try_from(us) {
+        Ok(us @ TIMESTAMP_US_MIN..=TIMESTAMP_US_MAX) => Ok(us),
+        _ => Err(Refusal::Range),
+    }
+}
+
+impl Kind for Timestamp {
+    type Native = i64;
+
+    #[inline]
+    fn number(&self, number: &Number<'_>) -> Result<i64, Refusal> {
+        instant(number.scaled(self.power).ok_or(Refusal::Range)?.value)
     }
 
-    fn truncate(&mut self, len: usize) {
-        self.values.truncate(len);
+    fn text(&self, text: &str) -> Result<i64, Refusal> {
+        parse_timestamp(text).ok_or(Refusal::Type)
     }
 
-    fn null(&mut self) {
-        self.values.null();
-    }
-
-    fn number(&mut self, value: &Number<'_>) -> Result<(), Refusal> {
-        self.instant(value.scaled(self.power).ok_or(Refusal::Range)?.value)
-    }
-
-    fn value(&mut self, value: Value<'_>) -> Result<(), Refusal> {
+    fn value(&self, value: Value<'_>) -> Result<i64, Refusal> {
         match value {
-            Value::Instant { us, .. } => self.instant(us),
-            Value::Integer(value) => {
-                self.instant(rescaled(value, 0, self.power).ok_or(Refusal::Range)?.value)
-            }
+            Value::Instant { us, .. } => instant(us),
+            Value::Integer(value) => instant(rescaled(value, 0, self.power).ok_or(Refusal::Range)?.value),
             Value::Text(text) => self.text(text),
             _ => Err(Refusal::Type),
         }
     }
 
-    fn text(&mut self, value: &str) -> Result<(), Refusal> {
-        self.values.push(parse_timestamp(value).ok_or(Refusal::Type)?);
-        Ok(())
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        let (values, nulls) = self.values.take();
+    fn array(&self, values: Vec<i64>, nulls: Option<NullBuffer>) -> ArrayRef {
         let array = TimestampMicrosecondArray::new(values.into(), nulls);
         Arc::new(array.with_timezone_opt(self.zone.clone()))
     }
@@ -185,13 +136,15 @@ impl Column for TimestampColumn {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Column;
+    use super::super::fixed::Fixed;
     use super::*;
     use arrow::array::AsArray;
     use arrow::datatypes::TimestampMicrosecondType;
 
     #[test]
     fn numbers_are_epoch_milliseconds() {
-        let mut column = TimestampColumn::new(Some("UTC".into()), EpochUnit::default());
+        let mut column = Fixed::new(Timestamp::new(Some("UTC".into()), EpochUnit::default()));
         for text in ["1357034400000", "1357034400000.25", "1.3570344e12"] {
             column.number(&Number::scan(text.as_bytes(), 0).unwrap().0).unwrap();
         }

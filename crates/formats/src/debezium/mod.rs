@@ -19,6 +19,7 @@ use crate::error::FormatError;
 use crate::json::{Documents, JsonOptions};
 use crate::reason::quoted;
 use crate::rows::{Rejection, Rows};
+use crate::tabular::Reader;
 use envelope::Envelope;
 
 pub use encode::{Change, changes_of, encode_debezium};

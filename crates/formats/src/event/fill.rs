@@ -13,6 +13,7 @@ use crate::fault::{refuse, refuse_null};
 use crate::json::{Documents, JsonOptions};
 use crate::reason::quoted;
 use crate::rows::Rejection;
+use crate::tabular::Reader;
 
 /// Nothing can be malformed here.
 type Reject = crate::fault::Reject<std::convert::Infallible>;
@@ -79,7 +80,7 @@ impl Surroundings {
         }
         let Some(key) = &mut self.key else { return Ok(()) };
         let read = match context.key {
-            Some(document) => key.read(document, row),
+            Some(document) => key.read_whole(document, row),
             None => Err(Rejection::Event("no key, expected a JSON object".to_owned())),
         };
         read.map_err(|rejection| match rejection {

@@ -28,10 +28,11 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 
 use crate::column::{Columns, SCALAR_TYPES, column_of};
-use crate::decode::{Decoded, Decoder, OnError};
+use crate::decode::OnError;
 use crate::error::FormatError;
 use crate::framing::{Framing, no_schema_id, split_schema_id};
-use crate::rows::{Rejection, Rows};
+use crate::rows::Rejection;
+use crate::tabular::Reader;
 use object::Object;
 
 pub(crate) use cursor::{Cursor, Malformed, Scalar};
@@ -55,25 +56,6 @@ struct Context {
 }
 
 /// See the module.
-pub(crate) struct JsonDecoder {
-    schema: SchemaRef,
-    documents: Documents,
-    rows: Rows,
-}
-
-impl JsonDecoder {
-    /// A decoder into this schema.
-    pub(crate) fn new(
-        options: JsonOptions,
-        schema: SchemaRef,
-        on_error: OnError,
-    ) -> Result<Self, FormatError> {
-        let documents = Documents::new(options, &schema, on_error)?;
-        Ok(Self { schema, documents, rows: Rows::default() })
-    }
-}
-
-/// The columns of documents.
 pub(crate) struct Documents {
     root: Object,
     context: Context,
@@ -109,7 +91,7 @@ impl Documents {
 
     /// Reads a document into row `row`, or leaves no trace of it.
     #[inline]
-    pub(crate) fn read(&mut self, document: &[u8], row: usize) -> Result<(), Rejection> {
+    pub(crate) fn read_whole(&mut self, document: &[u8], row: usize) -> Result<(), Rejection> {
         let mut cursor = Cursor::new(document);
         let outcome = self.object(&mut cursor, row);
         let outcome = outcome.and_then(|()| cursor.expect_end().map_err(Reject::from));
@@ -150,31 +132,17 @@ impl Documents {
     pub(crate) fn truncate(&mut self, len: usize) {
         self.root.truncate(len);
     }
-
-    /// The arrays of all columns.
-    pub(crate) fn finish(&mut self) -> Vec<ArrayRef> {
-        self.root.finish()
-    }
 }
 
-impl Decoder for JsonDecoder {
-    fn push(&mut self, value: Option<&[u8]>) {
-        let verdict = match value {
-            Some(value) => self
-                .documents
-                .unframed(value)
-                .and_then(|document| self.documents.read(document, self.rows.accepted())),
-            None => Err(Rejection::Event("no value (a tombstone), expected a JSON object".to_owned())),
-        };
-        self.rows.enter(verdict);
+impl Reader for Documents {
+    const EXPECTED: &'static str = "a JSON object";
+
+    fn read(&mut self, value: &[u8], row: usize) -> Result<(), Rejection> {
+        let document = self.unframed(value)?;
+        self.read_whole(document, row)
     }
 
-    fn pushed(&self) -> usize {
-        self.rows.pushed()
-    }
-
-    fn finish(&mut self) -> Result<Decoded, FormatError> {
-        let columns = self.documents.finish();
-        self.rows.finish(&self.schema, columns)
+    fn finish(&mut self) -> Vec<ArrayRef> {
+        self.root.finish()
     }
 }

@@ -30,13 +30,15 @@ mod wire;
 
 use std::collections::BTreeMap;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 
 use crate::column::{Columns, Object, TYPED_TYPES, typed_column};
-use crate::decode::{Decoded, Decoder, OnError};
+use crate::decode::OnError;
 use crate::error::FormatError;
 use crate::framing::{Framing, no_schema_id, split_schema_id};
-use crate::rows::{Rejection, Rows};
+use crate::rows::Rejection;
+use crate::tabular;
 use descriptor::{Types, invalid};
 use plan::MessagePlan;
 use wire::{Wire, unzigzag};
@@ -69,8 +71,7 @@ pub enum ProtobufSchema {
 }
 
 /// See the module.
-pub(crate) struct ProtobufDecoder {
-    schema: SchemaRef,
+pub(crate) struct Messages {
     on_error: OnError,
     framing: Framing,
     /// The message's full name.
@@ -79,14 +80,13 @@ pub(crate) struct ProtobufDecoder {
     path: Vec<u32>,
     plan: MessagePlan,
     root: Object<()>,
-    rows: Rows,
 }
 
-impl ProtobufDecoder {
-    /// A decoder into this schema.
+impl Messages {
+    /// Empty columns of this schema.
     pub(crate) fn new(
         options: &ProtobufOptions,
-        schema: SchemaRef,
+        schema: &SchemaRef,
         on_error: OnError,
     ) -> Result<Self, FormatError> {
         let columns = Columns { format: "format protobuf", supported: TYPED_TYPES, scalar: &typed_column };
@@ -95,38 +95,12 @@ impl ProtobufDecoder {
         let (message, found) = types.message(&options.message)?;
         let plan = MessagePlan::new(&types, message, &found.definition, &root);
         Ok(Self {
-            schema,
             on_error,
             framing: options.framing,
             message: message.to_owned(),
             path: found.path.clone(),
             plan,
             root,
-            rows: Rows::default(),
-        })
-    }
-
-    fn row(&mut self, value: &[u8]) -> Result<(), Rejection> {
-        let (id, record) = match self.framing {
-            Framing::Plain => (None, value),
-            Framing::Confluent => {
-                let (id, record) =
-                    split_schema_id(value).ok_or_else(|| Rejection::Event(no_schema_id(value)))?;
-                (Some(id), self.behind_path(record, id)?)
-            }
-        };
-        let row = self.rows.accepted();
-        let wire = Wire::new(record);
-        let Err(reject) = read::message(&self.plan, &mut self.root, wire, row, self.on_error) else {
-            return Ok(());
-        };
-        self.root.truncate(row);
-        Err(match (reject.verdict(|malformed| malformed.reason()), id) {
-            (Rejection::Event(reason), Some(id)) => {
-                let start = value.len() - record.len();
-                Rejection::Event(format!("schema id {id} (record from byte {start} on): {reason}"))
-            }
-            (rejection, _) => rejection,
         })
     }
 
@@ -197,21 +171,34 @@ fn types(schema: &ProtobufSchema) -> Result<Types, FormatError> {
     Ok(types)
 }
 
-impl Decoder for ProtobufDecoder {
-    fn push(&mut self, value: Option<&[u8]>) {
-        let verdict = match value {
-            Some(value) => self.row(value),
-            None => Err(Rejection::Event("no value (a tombstone), expected a Protobuf message".to_owned())),
+impl tabular::Reader for Messages {
+    const EXPECTED: &'static str = "a Protobuf message";
+
+    fn read(&mut self, value: &[u8], row: usize) -> Result<(), Rejection> {
+        let (id, record) = match self.framing {
+            Framing::Plain => (None, value),
+            Framing::Confluent => {
+                let (id, record) =
+                    split_schema_id(value).ok_or_else(|| Rejection::Event(no_schema_id(value)))?;
+                (Some(id), self.behind_path(record, id)?)
+            }
         };
-        self.rows.enter(verdict);
+        let row = row;
+        let wire = Wire::new(record);
+        let Err(reject) = read::message(&self.plan, &mut self.root, wire, row, self.on_error) else {
+            return Ok(());
+        };
+        self.root.truncate(row);
+        Err(match (reject.verdict(|malformed| malformed.reason()), id) {
+            (Rejection::Event(reason), Some(id)) => {
+                let start = value.len() - record.len();
+                Rejection::Event(format!("schema id {id} (record from byte {start} on): {reason}"))
+            }
+            (rejection, _) => rejection,
+        })
     }
 
-    fn pushed(&self) -> usize {
-        self.rows.pushed()
-    }
-
-    fn finish(&mut self) -> Result<Decoded, FormatError> {
-        let columns = self.root.finish();
-        self.rows.finish(&self.schema, columns)
+    fn finish(&mut self) -> Vec<ArrayRef> {
+        self.root.finish()
     }
 }

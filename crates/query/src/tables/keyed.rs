@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use datafusion::arrow::compute::{filter_record_batch, take};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Constraint, Constraints, ScalarValue};
@@ -15,6 +15,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use pluvio_keytables::{KeyTable, Store, TableSnapshot};
 
 use crate::QueryError;
+use crate::rows::{batch_of, copies as copies_of, loose, take_rows};
 
 /// The hidden column that tells rows without a key apart: 16 bytes.
 pub const ROW: &str = "$row";
@@ -119,31 +120,22 @@ impl KeyedProvider {
     fn copied(&self, table: &KeyTable, columns: &[usize], copies: usize) -> Result<Vec<RecordBatch>> {
         let with_copies: Vec<usize> = columns.iter().copied().chain([copies]).collect();
         let rows = self.snapshot(table).batches(Some(&with_copies)).map_err(QueryError::from)?;
-        let copied = |rows: &RecordBatch| {
-            let copies = rows.column(columns.len()).as_primitive::<Int64Type>().values();
-            let times = |copies: &i64| usize::try_from(*copies).unwrap_or(0);
-            let places = (0_u32..).zip(copies).flat_map(|(row, n)| std::iter::repeat_n(row, times(n)));
-            let places = UInt32Array::from_iter_values(places);
-            let taken = rows.columns()[..columns.len()].iter().map(|column| take(column, &places, None));
-            let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
-            let schema = Arc::new(self.schema.project(columns)?);
-            Ok(RecordBatch::try_new_with_options(schema, taken.collect::<Result<_, _>>()?, &options)?)
+        let schema = Arc::new(self.schema.project(columns)?);
+        let copied = |rows: &RecordBatch| -> std::result::Result<RecordBatch, QueryError> {
+            let counts = rows.column(columns.len()).as_primitive::<Int64Type>();
+            let once = batch_of(&schema, rows.columns()[..columns.len()].to_vec(), rows.num_rows())?;
+            take_rows(&once, &copies_of(counts)?)
         };
-        rows.iter().map(copied).collect()
+        Ok(rows.iter().map(copied).collect::<std::result::Result<_, _>>()?)
     }
 
     fn lookup(&self, table: &KeyTable, keys: &[ArrayRef]) -> Result<Vec<RecordBatch>> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let found = table.lookup(keys, Some(&all)).map_err(QueryError::from)?;
-        let row = RecordBatch::try_new(nullable(&self.schema), found.columns)?;
+        let row = RecordBatch::try_new(loose(&self.schema), found.columns)?;
         let row = filter_record_batch(&row, &found.found)?;
         Ok(vec![RecordBatch::try_new(Arc::clone(&self.schema), row.columns().to_vec())?])
     }
-}
-
-fn nullable(schema: &SchemaRef) -> SchemaRef {
-    let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
-    Arc::new(datafusion::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The literal that `filter` says the column equals.
