@@ -183,7 +183,6 @@ impl tabular::Reader for Messages {
                 (Some(id), self.behind_path(record, id)?)
             }
         };
-        let row = row;
         let wire = Wire::new(record);
         let Err(reject) = read::message(&self.plan, &mut self.root, wire, row, self.on_error) else {
             return Ok(());
