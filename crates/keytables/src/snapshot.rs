@@ -83,6 +83,11 @@ impl TableSnapshot {
         self.rows == 0
     }
 
+    /// Whether some rows are not in memory.
+    pub fn is_partial(&self) -> bool {
+        self.cold.is_some()
+    }
+
     /// [`crate::KeyTable::version`] at that instant.
     pub fn version(&self) -> u64 {
         self.version

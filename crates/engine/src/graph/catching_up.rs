@@ -8,6 +8,7 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use datafusion::arrow::array::RecordBatch;
 use parking_lot::Mutex;
 use pluvio_foundation::ErrorKind;
 use pluvio_query::QueryError;
@@ -21,8 +22,8 @@ const PORTION_BYTES: usize = 8 << 20;
 /// Batches of rows that are read ahead.
 const BATCHES_AHEAD: usize = 2;
 
-/// Rows of a view, by its place; none at the end.
-type Fed = Result<Option<(usize, Delta)>, QueryError>;
+/// Rows of a view, by its place, and about how many bytes they are; none at the end.
+type Fed = Result<Option<(usize, Delta, usize)>, QueryError>;
 
 /// See the module.
 pub struct CatchUp {
@@ -93,9 +94,9 @@ impl CatchUp {
         while !self.is_last && count < rows.max(1) && bytes < PORTION_BYTES {
             let ended = || Err(QueryError::new(ErrorKind::Internal, "the reader of a view's rows has ended"));
             match self.feed.get_mut().recv().unwrap_or_else(|_| ended()) {
-                Ok(Some((view, delta))) => {
+                Ok(Some((view, delta, size))) => {
                     count += delta.len();
-                    bytes += delta.rows.get_array_memory_size();
+                    bytes += size;
                     self.portion.push((view, delta));
                 }
                 Ok(None) => self.is_last = true,
@@ -144,9 +145,16 @@ impl CatchUp {
 /// Sends what the views hold, until nobody wants it any more.
 fn read(contents: Vec<(usize, Content)>, to: &SyncSender<Fed>) {
     let gone = || QueryError::new(ErrorKind::Unavailable, "nobody wants the rows any more");
-    let all = contents.iter().try_for_each(|(view, content)| {
-        content.each(&mut |delta| to.send(Ok(Some((*view, delta)))).map_err(|_| gone()))
-    });
+    let send = |view: usize, rows: &RecordBatch| {
+        let (count, bytes) = (rows.num_rows(), rows.get_array_memory_size().max(1));
+        let each = PORTION_BYTES.saturating_mul(count).div_ceil(bytes);
+        (0..count).step_by(each.max(1)).try_for_each(|first| {
+            let rows = rows.slice(first, each.min(count - first));
+            let bytes = bytes * rows.num_rows() / count;
+            to.send(Ok(Some((view, Delta::added(rows), bytes)))).map_err(|_| gone())
+        })
+    };
+    let all = contents.iter().try_for_each(|(view, content)| content.each(&mut |rows| send(*view, &rows)));
     // If nobody listens, there is nobody to tell.
     let _ = to.send(all.map(|()| None));
 }

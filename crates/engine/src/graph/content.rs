@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
 use pluvio_keytables::{Span, TableSnapshot};
 use pluvio_query::QueryError;
 
-use crate::operators::{Delta, batch_of, copies, take_rows};
+use crate::operators::{batch_of, copies, take_rows};
 
 /// Bytes read from a span at a time.
 const READ_BYTES: u64 = 8 << 20;
@@ -46,24 +46,22 @@ impl Content {
     ///
     /// # Errors
     /// Rows that cannot be read, or what `f` says.
-    pub fn each(&self, f: &mut dyn FnMut(Delta) -> Result<(), QueryError>) -> Result<(), QueryError> {
+    pub fn each(&self, f: &mut dyn FnMut(RecordBatch) -> Result<(), QueryError>) -> Result<(), QueryError> {
         match &self.rows {
             Rows::Span(span) => {
                 let mut read = span.read(None, READ_BYTES)?;
                 while let Some((last, _)) = read.last() {
                     let last = *last;
-                    read.into_iter().try_for_each(|(_, rows)| f(Delta::added(rows)))?;
+                    read.into_iter().try_for_each(|(_, rows)| f(rows))?;
                     read = span.read(Some(last), READ_BYTES)?;
                 }
                 Ok(())
             }
-            Rows::Table(table) => {
-                table.scan(None).try_for_each(|rows| f(Delta::added(self.readable(&rows?)?)))
-            }
+            Rows::Table(table) => table.scan(None).try_for_each(|rows| f(self.readable(&rows?)?)),
             Rows::Counted(table) => table.scan(None).try_for_each(|rows| {
                 let rows = rows?;
                 let counts = rows.column(rows.num_columns() - 1).as_primitive::<Int64Type>();
-                f(Delta::added(take_rows(&self.readable(&rows)?, &copies(counts)?)?))
+                f(take_rows(&self.readable(&rows)?, &copies(counts)?)?)
             }),
         }
     }

@@ -194,7 +194,7 @@ impl View {
         let out = given.pop().flatten().unwrap_or_default();
         let Some(log) = &self.changes else { return self.tail.write(commit, epoch, out, told) };
         if log.begins() {
-            self.tail.content().each(&mut |rows| log.write(commit, epoch.number, &[rows]))?;
+            self.tail.content().each(&mut |rows| log.write(commit, epoch.number, &[Delta::added(rows)]))?;
             log.begin(commit);
         }
         let (changed, changes) = self.tail.write(commit, epoch, out, true)?;

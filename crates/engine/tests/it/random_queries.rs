@@ -138,6 +138,10 @@ async fn difference(session: &Session, view: usize, query: &Query) -> Option<Str
         Err(refusal) => return Some(format!("a batch is refused: {refusal}\n{query}")),
     };
     let kept = execute(session, &format!("SELECT * FROM view{view}")).await.unwrap();
+    let count = execute(session, &format!("SELECT count(*) FROM view{view}")).await.unwrap();
+    if count != [[kept.len().to_string()]] {
+        return Some(format!("view{view} has {} rows, and counts {count:?}", kept.len()));
+    }
     unequal(view, query, kept, expected)
 }
 

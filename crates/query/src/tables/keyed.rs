@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::compute::filter_record_batch;
-use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Constraint, Constraints, ScalarValue};
 use datafusion::datasource::memory::MemorySourceConfig;
@@ -14,8 +14,9 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPu
 use datafusion::physical_plan::ExecutionPlan;
 use pluvio_keytables::{KeyTable, Store, TableSnapshot};
 
+use super::table_scan::TableScan;
 use crate::QueryError;
-use crate::rows::{batch_of, copies as copies_of, loose, take_rows};
+use crate::rows::{batch_of, loose};
 
 /// The hidden column that tells rows without a key apart: 16 bytes.
 pub const ROW: &str = "$row";
@@ -116,19 +117,6 @@ impl KeyedProvider {
         self.key.iter().map(value_of).collect()
     }
 
-    /// All rows, each as often as it is there.
-    fn copied(&self, table: &KeyTable, columns: &[usize], copies: usize) -> Result<Vec<RecordBatch>> {
-        let with_copies: Vec<usize> = columns.iter().copied().chain([copies]).collect();
-        let rows = self.snapshot(table).batches(Some(&with_copies)).map_err(QueryError::from)?;
-        let schema = Arc::new(self.schema.project(columns)?);
-        let copied = |rows: &RecordBatch| -> std::result::Result<RecordBatch, QueryError> {
-            let counts = rows.column(columns.len()).as_primitive::<Int64Type>();
-            let once = batch_of(&schema, rows.columns()[..columns.len()].to_vec(), rows.num_rows())?;
-            take_rows(&once, &copies_of(counts)?)
-        };
-        Ok(rows.iter().map(copied).collect::<std::result::Result<_, _>>()?)
-    }
-
     fn lookup(&self, table: &KeyTable, keys: &[ArrayRef]) -> Result<Vec<RecordBatch>> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let found = table.lookup(keys, Some(&all)).map_err(QueryError::from)?;
@@ -183,7 +171,7 @@ impl TableProvider for KeyedProvider {
         _: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-        _: Option<usize>,
+        limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let table = self.table()?;
         if let Some(keys) = self.point(filters) {
@@ -197,11 +185,18 @@ impl TableProvider for KeyedProvider {
         }
         let columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);
-        let rows = match table.schema().index_of(COPIES) {
-            Ok(copies) => self.copied(&table, &columns, copies)?,
-            Err(_) => self.snapshot(&table).batches(Some(&columns)).map_err(QueryError::from)?,
-        };
-        Ok(MemorySourceConfig::try_new_exec(&[rows], schema, None)?)
+        let snapshot = self.snapshot(&table);
+        let copies = table.schema().index_of(COPIES).ok();
+        if copies.is_none() && columns.is_empty() {
+            // Only how many there are.
+            let rows = vec![batch_of(&schema, Vec::new(), snapshot.len())?];
+            return Ok(MemorySourceConfig::try_new_exec(&[rows], schema, None)?);
+        }
+        if copies.is_none() && !snapshot.is_partial() {
+            let rows = snapshot.batches(Some(&columns)).map_err(QueryError::from)?;
+            return Ok(MemorySourceConfig::try_new_exec(&[rows], schema, None)?);
+        }
+        TableScan { snapshot, columns, schema, copies }.plan(limit)
     }
 }
 

@@ -10,6 +10,7 @@ mod resolve;
 mod schemas;
 mod stream;
 pub(crate) mod system;
+mod table_scan;
 mod windowed;
 
 pub use append::AppendProvider;
